@@ -1,0 +1,23 @@
+"""Frozen data that flow between the rooms: documents, encodings, candidates, weights, hits.
+
+Imports errors, numpy and scipy only; everyone imports it. Invariant: a record is valid once it is made.
+"""
+
+from m3search.records.candidates import Candidates
+from m3search.records.document import Document
+from m3search.records.encodings import Encodings, lexical_matching_score
+from m3search.records.hits import Hit, Hits
+from m3search.records.identity import EncoderIdentity
+from m3search.records.weights import LEGS, Weights
+
+__all__ = [
+    "LEGS",
+    "Candidates",
+    "Document",
+    "EncoderIdentity",
+    "Encodings",
+    "Hit",
+    "Hits",
+    "Weights",
+    "lexical_matching_score",
+]

@@ -1,0 +1,82 @@
+"""Candidates: what a leg proposes, and what it can say of everything it left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The best passages of one leg, ordered by (-score, docid).
+
+    Attributes:
+        docids: i64[n], passage numbers, counted through the snapshot.
+        scores: f64[n], descending; near enough to rank by, completion makes them exact.
+        bound: no passage that is not in `docids` has an exact score above this; -inf when nothing is left.
+        postings: postings or vectors that were touched, for statistics.
+    """
+
+    docids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    bound: float
+    postings: int = 0
+
+    def __len__(self) -> int:
+        return len(self.docids)
+
+    @classmethod
+    def top(
+        cls,
+        docids: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        depth: int,
+        *,
+        floor: float,
+        slack: float = 0.0,
+        postings: int = 0,
+    ) -> Self:
+        """The best `depth` of scored passages.
+
+        Args:
+            docids: i64[n], distinct.
+            scores: f64[n].
+            depth: how many to keep.
+            floor: the bound of what was not scored at all.
+            slack: how far a score may lie below the exact one.
+            postings: for statistics.
+        """
+        rest = floor
+        if len(docids) > depth:
+            kept, rest = _select(docids, scores, depth)
+            docids, scores = docids[kept], scores[kept]
+            rest = max(rest + slack, floor)
+        order = np.lexsort((docids, -scores))
+        return cls(docids[order], scores[order], rest, postings)
+
+    @classmethod
+    def merge(cls, parts: Sequence[Candidates], depth: int) -> Self:
+        """The best `depth` of several segments' candidates; a cut candidate raises the bound to its score."""
+        docids = np.concatenate([part.docids for part in parts]) if parts else np.empty(0, np.int64)
+        scores = np.concatenate([part.scores for part in parts]) if parts else np.empty(0, np.float64)
+        bound = max((part.bound for part in parts), default=-np.inf)
+        return cls.top(docids, scores, depth, floor=bound, postings=sum(part.postings for part in parts))
+
+
+def _select(docids: NDArray[np.int64], scores: NDArray[np.float64], depth: int) -> tuple[NDArray[np.intp], float]:
+    """Positions of the best `depth` by (-score, docid), and the best score among the others."""
+    cut = np.partition(scores, len(scores) - depth)[len(scores) - depth]
+    above = np.flatnonzero(scores > cut)
+    tied = np.flatnonzero(scores == cut)
+    tied = tied[np.argsort(docids[tied], kind="stable")]
+    room = depth - len(above)
+    below = scores[scores < cut]
+    rest = float(cut) if len(tied) > room else float(below.max(initial=-np.inf))
+    return np.concatenate([above, tied[:room]]), rest

@@ -1,0 +1,129 @@
+"""Hit and Hits: the answer to a query."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from m3search.records.document import Document
+
+
+@dataclass(slots=True, eq=False)
+class Hit:
+    """One document of an answer; its text and metadata are loaded when they are first read.
+
+    Attributes:
+        id: the user's id.
+        score: the blend, weighted mean of `parts`.
+        rank: 1 for the best.
+        parts: leg -> its unweighted score as it enters the blend, every one computed exactly.
+        span: the best passage's place in `text`, in characters.
+    """
+
+    id: str
+    score: float
+    rank: int
+    parts: Mapping[str, float]
+    span: tuple[int, int]
+    _load: Callable[[], Document] = field(repr=False)
+    _document: Document | None = field(default=None, repr=False)
+
+    @property
+    def document(self) -> Document:
+        """The whole document."""
+        if self._document is None:
+            self._document = self._load()
+        return self._document
+
+    @property
+    def title(self) -> str:
+        """The document's title."""
+        return self.document.title
+
+    @property
+    def text(self) -> str:
+        """The document's whole text; `passage` is the part that scored best."""
+        return self.document.text
+
+    @property
+    def passage(self) -> str:
+        """The part of the text that scored best: ``text[span[0]:span[1]]``."""
+        return self.document.text[slice(*self.span)]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The document's metadata."""
+        return self.document.metadata
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything of this hit, ready for JSON."""
+        return {
+            "rank": self.rank,
+            "id": self.id,
+            "score": self.score,
+            "parts": dict(self.parts),
+            "title": self.title,
+            "text": self.text,
+            "span": list(self.span),
+            "metadata": dict(self.metadata),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits(Sequence[Hit]):
+    """The answer to one query, best first; a sequence of `Hit`.
+
+    Attributes:
+        guarantee: what is proven of this answer: "exact", "exact up to ties at rank k", "exact over the rerank set".
+        bound: no document outside the answer's first stage scores above this (-inf when none is left).
+        kth_score: the first-stage score at rank k, which `bound` is held against; None with fewer than k hits.
+        statistics: counts and seconds of the search.
+    """
+
+    hits: Sequence[Hit]
+    guarantee: str = "exact"
+    bound: float = float("-inf")
+    kth_score: float | None = None
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self.hits[index]
+
+    @property
+    def ids(self) -> list[str]:
+        """The hits' ids, best first."""
+        return [hit.id for hit in self.hits]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole answer, ready for JSON."""
+        return {
+            "hits": [hit.to_dict() for hit in self.hits],
+            "guarantee": self.guarantee,
+            "bound": None if self.bound == float("-inf") else self.bound,
+            "kth_score": self.kth_score,
+            "statistics": dict(self.statistics),
+        }
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks; texts are escaped."""
+        legs = list(self.hits[0].parts) if self.hits else []
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ["#", "score", *legs, "id", "text"])
+        rows = "".join(_html_row(hit, legs) for hit in self.hits)
+        note = html.escape(f"{len(self.hits)} hits, {self.guarantee}")
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{note}</p>"
+
+
+def _html_row(hit: Hit, legs: Sequence[str]) -> str:
+    numbers = "".join(f"<td>{value:.4f}</td>" for value in [hit.score, *(hit.parts[leg] for leg in legs)])
+    text = html.escape(hit.passage[:240])
+    body = f"<b>{html.escape(hit.title)}</b><br>{text}" if hit.title else text
+    return f"<tr><td>{hit.rank}</td>{numbers}<td>{html.escape(hit.id)}</td><td>{body}</td></tr>"
