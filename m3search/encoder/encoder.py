@@ -1,0 +1,320 @@
+"""Encoder: the public face of a loaded model.
+
+Owns loading by name and encoding in any number of texts. Imports records, errors and its neighbours; torch when
+loaded. Invariant: rows come back in the order of the texts, whatever the batches were.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from m3search.encoder import hub, mini
+from m3search.encoder.batching import token_batches
+from m3search.encoder.checkpoint import Checkpoint
+from m3search.encoder.lexical import TokenWeights, lexical_rows
+from m3search.encoder.scoring import score_pairs
+from m3search.encoder.tokenizer import TextTokenizer, checked_texts
+from m3search.errors import EncoderError, InputError
+from m3search.records import Encodings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from m3search.encoder.model import BatchOutput, Model
+    from m3search.encoder.tokenizer import TokenizedTexts
+    from m3search.records import EncoderIdentity, Weights
+
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65536, "mps": 16384}
+"""Tokens of a batch by kind of device, padding counted in."""
+
+_THREADS = threading.Lock()
+"""Torch's number of threads belongs to the process: one call at a time may change it."""
+
+
+class Encoder:
+    """An M3 encoder: texts to dense, lexical and multi-vector outputs; safe to use from several threads.
+
+    Attributes:
+        identity: which model this is, precise enough to tell a look-alike.
+        recommended_weights: the blend that suits its outputs.
+        device: where it runs, as text.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, tokenizer: TextTokenizer, model: Model, identity: EncoderIdentity, device: str
+    ) -> None:
+        """Puts loaded parts together; use `Encoder.load`."""
+        self.identity = identity
+        self.recommended_weights: Weights = checkpoint.settings.weights
+        self.device = device
+        self._settings = checkpoint.settings
+        self._tokenizer = tokenizer
+        self._model = model
+        self._threads: int | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+        revision: str | None = None,
+        max_tokens: int | None = None,
+    ) -> Encoder:
+        """Loads a model.
+
+        Args:
+            name: "mini" (embedded, 384 dims, English), a name on the hub such as "BAAI/bge-m3", or a folder in M3's
+                layout.
+            device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1", "mps".
+            dtype: "auto" (fp16 on CUDA, else fp32), "fp32", "fp16", "bf16".
+            threads: CPU threads of a call; None leaves torch's setting alone.
+            revision: the hub's branch, tag or commit; None takes what is cached, else the newest.
+            max_tokens: a lower limit than the model's, tokens of one text with special tokens.
+
+        Raises:
+            EncoderError: no such model, device or type, or the hub cannot be reached.
+            CheckpointError: the model's files are incomplete or damaged.
+            InputError: threads or max_tokens below 1.
+        """
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}: give a number from 1, or None")
+        checkpoint = _limited(locate(name, revision), max_tokens)
+
+        from m3search.encoder.backbone import Backbone, pad_id
+        from m3search.encoder.head import read_head
+        from m3search.encoder.model import Model
+
+        settings, hidden = checkpoint.settings, int(checkpoint.config["hidden_size"])
+        sparse = read_head(checkpoint.sparse, hidden=hidden, rows=1)
+        colbert = read_head(checkpoint.colbert, hidden=hidden)
+        tokenizer = TextTokenizer(
+            checkpoint.tokenizer,
+            max_tokens=settings.max_tokens,
+            pad_id=pad_id(checkpoint),
+            vocab_size=int(checkpoint.config["vocab_size"]),
+            # XLM-R's mask stays in lexical outputs, as FlagEmbedding has it
+            mask_token=settings.mask_token if checkpoint.config["model_type"] == "bert" else "",
+        )
+        for prefix in (settings.query_prefix, settings.passage_prefix):
+            if tokenizer.room(prefix) < 1:
+                raise EncoderError(
+                    f"the prefix {prefix!r} leaves no room in {settings.max_tokens} tokens: raise the limit"
+                )
+        backbone = Backbone(checkpoint, device=device, dtype=dtype)
+        model = Model(backbone, pooling=settings.pooling, sparse=sparse, colbert=colbert)
+        identity = checkpoint.identity(sparse=sparse, colbert=colbert, max_tokens=settings.max_tokens)
+        encoder = cls(checkpoint, tokenizer, model, identity, str(backbone.device))
+        encoder._threads = threads
+        return encoder
+
+    @property
+    def name(self) -> str:
+        """What it was loaded by."""
+        return self.identity.name
+
+    @property
+    def dim(self) -> int:
+        """Width of a dense vector."""
+        return self.identity.dim
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, the width of a lexical row."""
+        return self.identity.vocab_size
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of one text, special tokens counted in; what is longer is cut."""
+        return self.identity.max_tokens
+
+    @property
+    def room(self) -> int:
+        """Ordinary tokens that fit into one passage, beside special tokens and the passage prefix."""
+        return self._tokenizer.room(self._settings.passage_prefix)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        query: bool = False,
+        dense: bool = True,
+        lexical: bool = True,
+        colbert: bool = False,
+        batch_tokens: int | None = None,
+    ) -> Encodings:
+        """The outputs of texts, in their order.
+
+        Args:
+            texts: any number; an empty text has a dense vector, no lexical weights and one token vector.
+            query: texts are queries, not passages; matters where the model has prefixes.
+            dense: whether to return f32[n, dim], L2-normalised.
+            lexical: whether to return CSR f32[n, vocab_size] of weights > 0.
+            colbert: whether to return n arrays f32[t, colbert_dim], L2-normalised.
+            batch_tokens: the most tokens that go through the model at once, padding counted in; None suits the
+                device. Results do not depend on it but for about 1e-7.
+
+        Raises:
+            InputError: a text that is no str or holds a lone surrogate (the message names the row), no output asked
+                for, or batch_tokens below 1.
+        """
+        rows = checked_texts(texts)
+        if not (dense or lexical or colbert):
+            raise InputError("nothing to encode: ask for at least one of dense, lexical and colbert")
+        budget = BATCH_TOKENS[self.device.partition(":")[0]] if batch_tokens is None else batch_tokens
+        if budget < 1:
+            raise InputError(f"batch_tokens is {batch_tokens}: give a number from 1, or None")
+        tokens = self._tokenizer.tokenize(rows, self._settings.query_prefix if query else self._settings.passage_prefix)
+        vectors = np.empty((len(rows), self.dim), np.float32) if dense else None
+        weights: list[TokenWeights] = []
+        matrices: list[NDArray[np.float32]] = [np.empty((0, self.identity.colbert_dim), np.float32)] * len(rows)
+        for batch in token_batches(tokens.lengths, budget):
+            output = self._run(tokens, batch, dense=dense, lexical=lexical, colbert=colbert)
+            if vectors is not None:
+                vectors[batch] = output.dense
+            if output.weights is not None:
+                weights.append(self._collapse(tokens, batch, output))
+            for row, matrix in zip(batch, output.colbert or (), strict=False):
+                matrices[row] = matrix
+        return Encodings(
+            dense=vectors,
+            lexical=lexical_rows(weights, texts=len(rows), vocab_size=self.vocab_size) if lexical else None,
+            colbert=matrices if colbert else None,
+            token=self._tokenizer.token,
+        )
+
+    def _run(
+        self, tokens: TokenizedTexts, batch: NDArray[np.int64], *, dense: bool, lexical: bool, colbert: bool
+    ) -> BatchOutput:
+        """One batch; the lock is given up between batches, so a query need not wait for a long call to end."""
+        ids = [tokens.ids[row] for row in batch]
+        with self._lock, _torch_threads(self._threads) if self._threads else nullcontext():
+            return self._model.run(ids, tokens.skip[batch], dense=dense, lexical=lexical, colbert=colbert)
+
+    def _collapse(self, tokens: TokenizedTexts, batch: NDArray[np.int64], output: BatchOutput) -> TokenWeights:
+        assert output.weights is not None
+        ids = np.concatenate([tokens.ids[row][tokens.skip[row] :] for row in batch])
+        return TokenWeights.collapse(batch[output.rows], ids, output.weights, without=self._tokenizer.wordless)
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Where every ordinary token of a text stands, for splitting long texts.
+
+        Args:
+            texts: any texts; nothing is cut, and neither special tokens nor prefixes are counted.
+
+        Returns:
+            Per text i64[t, 2]: first character and one past the last.
+
+        Raises:
+            InputError: as for `encode`.
+        """
+        return self._tokenizer.spans(checked_texts(texts))
+
+    @overload
+    def compute_score(
+        self,
+        pairs: tuple[str, str],
+        weights: Sequence[float] | Weights | None = None,
+        *,
+        batch_tokens: int | None = None,
+    ) -> dict[str, float]: ...
+    @overload
+    def compute_score(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        weights: Sequence[float] | Weights | None = None,
+        *,
+        batch_tokens: int | None = None,
+    ) -> dict[str, list[float]]: ...
+    def compute_score(
+        self,
+        pairs: Sequence[tuple[str, str]] | tuple[str, str],
+        weights: Sequence[float] | Weights | None = None,
+        *,
+        batch_tokens: int | None = None,
+    ) -> dict[str, list[float]] | dict[str, float]:
+        """The five scores of pairs of texts, named as in FlagEmbedding.
+
+        Args:
+            pairs: (query, passage) pairs; a single pair gives numbers instead of lists.
+            weights: of dense, sparse and colbert, in this order, or `Weights`; None weighs all three 1.
+            batch_tokens: as for `encode`.
+
+        Returns:
+            "colbert", "sparse", "dense", "sparse+dense" and "colbert+sparse+dense" -> a score for each pair. A blend
+            is the weighted mean; "sparse+dense" is 0 where both weigh 0.
+
+        Raises:
+            InputError: a pair that is no pair of texts.
+            WeightsError: weights that are negative, not finite, not three, or all 0.
+        """
+        single = len(pairs) == 2 and all(isinstance(side, str) for side in pairs)
+
+        def encode(texts: list[str], *, query: bool) -> Encodings:
+            return self.encode(texts, query=query, colbert=True, batch_tokens=batch_tokens)
+
+        scores = score_pairs(
+            [pairs] if single else pairs,  # type: ignore[list-item, arg-type]
+            weights,
+            encode_queries=lambda texts: encode(texts, query=True),
+            encode_passages=lambda texts: encode(texts, query=False),
+        )
+        return {name: values[0] for name, values in scores.items()} if single else scores
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}, dim={self.dim}, max_tokens={self.max_tokens}, device={self.device!r})"
+
+
+def locate(name: str | Path, revision: str | None = None) -> Checkpoint:
+    """The checkpoint that a name stands for: "mini", a folder, or a name on the hub.
+
+    Raises:
+        EncoderError: there is no such folder, and the name is none of the hub's.
+        CheckpointError: the files are incomplete or damaged.
+    """
+    if name == mini.NAME:
+        return mini.find_mini(revision)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Checkpoint.read(folder, name=str(name))
+    if not isinstance(name, str) or not hub.is_hub_name(name):
+        raise EncoderError(
+            f'there is no encoder {str(name)!r}: give "mini", a folder that exists, or a name on the hub such as '
+            '"BAAI/bge-m3"'
+        )
+    fetched, commit = hub.fetch(name, revision)
+    return Checkpoint.read(fetched, name=name, revision=commit)
+
+
+def _limited(checkpoint: Checkpoint, max_tokens: int | None) -> Checkpoint:
+    if max_tokens is None:
+        return checkpoint
+    limit = checkpoint.settings.max_tokens
+    if not 1 <= max_tokens <= limit:
+        raise InputError(f"max_tokens is {max_tokens}: this model takes 1 to {limit}")
+    return replace(checkpoint, settings=replace(checkpoint.settings, max_tokens=max_tokens))
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Torch runs on this many threads in here; its setting comes back afterwards."""
+    import torch
+
+    with _THREADS:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
