@@ -20,13 +20,15 @@ class Candidates:
     Attributes:
         docids: i64[n], passage numbers, counted through the snapshot.
         scores: f64[n], descending; near enough to rank by, completion makes them exact.
-        bound: no passage that is not in `docids` has an exact score above this; -inf when nothing is left.
+        bound: no passage that is not in `docids` has an exact score above this plus `slack`; -inf when nothing is left.
+        slack: how far the leg's arithmetic may be off the exact score.
         postings: postings or vectors that were touched, for statistics.
     """
 
     docids: NDArray[np.int64]
     scores: NDArray[np.float64]
     bound: float
+    slack: float = 0.0
     postings: int = 0
 
     def __len__(self) -> int:
@@ -50,24 +52,30 @@ class Candidates:
             scores: f64[n].
             depth: how many to keep.
             floor: the bound of what was not scored at all.
-            slack: how far a score may lie below the exact one.
+            slack: see `Candidates.slack`.
             postings: for statistics.
         """
         rest = floor
         if len(docids) > depth:
             kept, rest = _select(docids, scores, depth)
             docids, scores = docids[kept], scores[kept]
-            rest = max(rest + slack, floor)
+            rest = max(rest, floor)
         order = np.lexsort((docids, -scores))
-        return cls(docids[order], scores[order], rest, postings)
+        return cls(docids[order], scores[order], rest, slack, postings)
 
     @classmethod
     def merge(cls, parts: Sequence[Candidates], depth: int) -> Self:
         """The best `depth` of several segments' candidates; a cut candidate raises the bound to its score."""
         docids = np.concatenate([part.docids for part in parts]) if parts else np.empty(0, np.int64)
         scores = np.concatenate([part.scores for part in parts]) if parts else np.empty(0, np.float64)
-        bound = max((part.bound for part in parts), default=-np.inf)
-        return cls.top(docids, scores, depth, floor=bound, postings=sum(part.postings for part in parts))
+        return cls.top(
+            docids,
+            scores,
+            depth,
+            floor=max((part.bound for part in parts), default=-np.inf),
+            slack=max((part.slack for part in parts), default=0.0),
+            postings=sum(part.postings for part in parts),
+        )
 
 
 def _select(docids: NDArray[np.int64], scores: NDArray[np.float64], depth: int) -> tuple[NDArray[np.intp], float]:

@@ -1,0 +1,16 @@
+"""The legs: ways of scoring passages, each Query x Snapshot -> Candidates.
+
+Imports storage and records. Invariant: legs propose and bound, `complete` scores exactly over stored values.
+"""
+
+from m3search.retrieval.bm25 import BM25Leg
+from m3search.retrieval.colbert import ColbertLeg
+from m3search.retrieval.dense import DenseLeg
+from m3search.retrieval.leg import Allowed, Leg
+from m3search.retrieval.lexical import LexicalLeg
+from m3search.retrieval.query import Query
+
+ALL: dict[str, Leg] = {leg.name: leg for leg in (DenseLeg(), LexicalLeg(), BM25Leg(), ColbertLeg())}
+"""Every leg by name."""
+
+__all__ = ["ALL", "Allowed", "BM25Leg", "ColbertLeg", "DenseLeg", "Leg", "LexicalLeg", "Query"]

@@ -1,0 +1,114 @@
+"""DenseLeg: inner products with the stored vectors, proposed by FAISS and completed in float64.
+
+Imports storage's readers. FAISS is handed the mapped vectors themselves, so a flat search needs no index in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from m3search.records import Candidates
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from m3search.retrieval.leg import Allowed
+    from m3search.retrieval.query import Query
+    from m3search.storage import Segment, Snapshot
+
+_BLOCK = 4096  # rows that are turned to float64 at a time
+_UNIT_ROUNDOFF = 2.0**-24
+
+
+class DenseLeg:
+    """Score = q . d in float64 over the stored float32 values."""
+
+    name = "dense"
+
+    def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
+        """The best `depth` passages; -inf as bound when none is left."""
+        if query.dense is None:
+            return Candidates.top(np.empty(0, np.int64), np.empty(0), depth, floor=-np.inf)
+        slack = rounding(query.dense, snapshot.dense_norm)
+        parts = [
+            _search_segment(query.dense, segment, bitmap, depth, slack)
+            for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
+        ]
+        return Candidates.merge(parts, depth)
+
+    def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Exact inner products f64[n]; 0 for a query without a vector."""
+        scores = np.zeros(len(docids))
+        if query.dense is not None:
+            for segment, positions, rows in snapshot.split(docids):
+                assert segment.vectors is not None
+                scores[positions] = inner_products(query.dense, segment.vectors, rows)
+        return scores
+
+
+def inner_products(
+    vector: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """f64[n] inner products of some rows, each summed alone and in one order (numpy's pairwise sum over a row)."""
+    wide = vector.astype(np.float64)
+    scores = np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK):
+        block = matrix[rows[start : start + _BLOCK]].astype(np.float64)
+        block *= wide
+        scores[start : start + _BLOCK] = block.sum(axis=1)
+    return scores
+
+
+def rounding(vector: NDArray[np.float32], norm: float) -> float:
+    """How far a float32 inner product, summed in any order, can be off: gamma_d |q| |d|.
+
+    Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1.
+    """
+    steps = len(vector) * _UNIT_ROUNDOFF
+    return steps / (1 - steps) * float(np.linalg.norm(vector.astype(np.float64))) * norm
+
+
+def _search_segment(
+    vector: NDArray[np.float32], segment: Segment, bitmap: NDArray[np.uint8] | None, depth: int, slack: float
+) -> Candidates:
+    vectors = segment.vectors
+    assert vectors is not None
+    count = len(vectors) if bitmap is None else int(np.bitwise_count(bitmap).sum())
+    if count <= depth:  # all of them: nothing to choose
+        rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
+        scores = inner_products(vector, vectors, rows)
+        return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
+    rows, scores = _flat(vector, vectors, bitmap, depth + 1)
+    return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
+
+
+def _flat(
+    vector: NDArray[np.float32], vectors: NDArray[np.float32], bitmap: NDArray[np.uint8] | None, depth: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """FAISS's exhaustive search over mapped vectors: rows and float32 scores of the best `depth`, at most all.
+
+    One more than the depth is asked for by the caller: the score that the cut leaves out is the bound.
+    """
+    import faiss
+
+    depth = min(depth, len(vectors) if bitmap is None else int(np.bitwise_count(bitmap).sum()))
+    scores, rows = np.empty(depth, np.float32), np.empty(depth, np.int64)
+    selector = None if bitmap is None else faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
+    faiss.knn_inner_product(
+        faiss.swig_ptr(vector),
+        faiss.swig_ptr(vectors),
+        vectors.shape[1],
+        1,
+        len(vectors),
+        depth,
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(rows),
+        selector,
+    )
+    return rows, scores.astype(np.float64)
+
+
+def _members(bitmap: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+    return np.flatnonzero(np.unpackbits(bitmap, count=count, bitorder="little")).astype(np.int64)

@@ -1,0 +1,35 @@
+"""Leg: the contract that all four ways of scoring keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from m3search.records import Candidates
+    from m3search.retrieval.query import Query
+    from m3search.storage import Snapshot
+
+Allowed = Sequence["NDArray[np.uint8] | None"]
+"""Per segment a packed bitmap of the passages that may be found (least significant bit first), or None for all."""
+
+
+class Leg(Protocol):
+    """One way of scoring passages.
+
+    Invariant: `search` proposes and bounds, `complete` is the truth. A passage's completed score is a function of its stored
+    values and the query alone: no other candidate, segment, batch or thread has a part in it.
+    """
+
+    name: str
+
+    def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
+        """The best `depth` of the allowed passages, with a bound over all the others."""
+        ...
+
+    def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The exact scores f64[n] of these passages."""
+        ...

@@ -1,0 +1,51 @@
+"""Query: what the legs are asked, already encoded and analysed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from m3search.records import Encodings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One query; a part that is None or empty matches nothing in its leg.
+
+    Attributes:
+        dense: f32[dim].
+        tokens: u32[q] lexical token ids, ascending.
+        token_weights: f32[q] > 0.
+        terms: BM25 terms, ascending by UTF-8 bytes.
+        term_counts: f64[terms], how often each stands in the query.
+        colbert: f32[m, dim].
+    """
+
+    dense: NDArray[np.float32] | None
+    tokens: NDArray[np.uint32]
+    token_weights: NDArray[np.float32]
+    terms: tuple[str, ...]
+    term_counts: NDArray[np.float64]
+    colbert: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, encodings: Encodings | None, counts: Mapping[str, int] | None) -> Self:
+        """From the encodings of one text and its BM25 term frequencies."""
+        tokens, weights = np.empty(0, np.uint32), np.empty(0, np.float32)
+        dense = colbert = None
+        if encodings is not None:
+            if encodings.lexical is not None:
+                tokens = encodings.lexical.indices.astype(np.uint32)
+                weights = encodings.lexical.data.astype(np.float32)
+            dense = None if encodings.dense is None else encodings.dense[0]
+            colbert = None if encodings.colbert is None else encodings.colbert[0]
+        terms = tuple(sorted(counts, key=str.encode)) if counts else ()
+        frequencies = np.array([counts[term] for term in terms], np.float64) if counts else np.empty(0, np.float64)
+        return cls(dense, tokens, weights, terms, frequencies, colbert)

@@ -1,0 +1,29 @@
+"""Everything that touches the disk: segments, the store, snapshots, and the one writer.
+
+Imports records and errors only; retrieval and what stands above it read through `Snapshot`. Invariant: the manifest record
+in the store is the only commit point.
+"""
+
+from m3search.storage.environment import Environment
+from m3search.storage.index_writer import IndexWriter, copy_index
+from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
+from m3search.storage.segment import Segment
+from m3search.storage.segment_writer import PassageBatch, SegmentWriter
+from m3search.storage.snapshot import Snapshot
+from m3search.storage.token_vectors import CODECS, check_codec
+
+__all__ = [
+    "CODECS",
+    "FORMAT_VERSION",
+    "Environment",
+    "IndexConfig",
+    "IndexWriter",
+    "Manifest",
+    "PassageBatch",
+    "Segment",
+    "SegmentInfo",
+    "SegmentWriter",
+    "Snapshot",
+    "check_codec",
+    "copy_index",
+]

@@ -1,0 +1,313 @@
+"""IndexWriter: the one process that may change an index, and the commit protocol.
+
+Owns the write lock, the stage of a build, publication, deletion and the removal of garbage; imports the rest of storage.
+Invariant: the manifest in the store names only what is on the disk, and a crash leaves the old generation or the new one, plus
+garbage that the next writer removes.
+
+A build commits each segment under the record "building"; `publish` turns that record into the manifest in one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import filelock
+import numpy as np
+
+from m3search.errors import IndexExistsError, InputError, LockedError, StorageError
+from m3search.storage.codec import pack_array
+from m3search.storage.directory import Directory, sync_directory
+from m3search.storage.environment import Environment
+from m3search.storage.manifest import IndexConfig, Manifest, SegmentInfo
+from m3search.storage.segment import LIVE
+from m3search.storage.segment_writer import SealedSegment, SegmentWriter
+from m3search.storage.snapshot import MANIFEST_KEY, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+BUILDING_KEY = b"building"
+_LOCK, _HOLDER, _STORE, _SEGMENTS = "write.lock", "write.holder", "store", "segments"
+_DELETES_A_TRANSACTION = 50_000
+
+
+class IndexWriter:
+    """Changes an index; everything it acknowledges is durable."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self.path = path
+        self.directory = Directory(path / _SEGMENTS)
+        self._failed = False
+        self._lock = filelock.FileLock(path / _LOCK)
+        self._take_lock(create=create)
+        try:
+            self.environment = Environment.open(path / _STORE, create=create)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _take_lock(self, *, create: bool) -> None:
+        try:
+            if create:
+                self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            (self.path / _HOLDER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        except filelock.Timeout as error:
+            raise LockedError(f"{self.path} is being written by {self._holder()}: wait for it, or end it") from error
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {self.path}: {error.strerror}; name a path that can be written"
+            ) from error
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads((self.path / _HOLDER).read_text())
+            return f"process {holder['pid']} on {holder['host']}"
+        except (OSError, ValueError, KeyError):
+            return "another process"
+
+    @classmethod
+    def for_build(cls, path: Path, *, overwrite: bool) -> Self:
+        """A writer with an empty stage; what is served at `path` stays served until `publish`.
+
+        Raises:
+            IndexExistsError: an index is there and `overwrite` is not set, or something else is there.
+            LockedError: another writer holds it.
+        """
+        store = path / _STORE / "data.mdb"
+        if path.exists() and not path.is_dir():
+            raise IndexExistsError(f"{path} is a file: name a folder for the index")
+        if (
+            path.is_dir()
+            and not store.exists()
+            and not {entry.name for entry in path.iterdir()} <= {_LOCK, _HOLDER, _STORE}
+        ):
+            raise IndexExistsError(f"{path} is no index and not empty: name another folder")
+        writer = cls(path, create=True)
+        try:
+            if writer.manifest() is not None and not overwrite:
+                raise IndexExistsError(
+                    f"{path} holds an index already: pass overwrite=True to replace it, or name another path"
+                )
+            writer.discard_stage()
+        except BaseException:
+            writer.close()
+            raise
+        return writer
+
+    # -- state --
+
+    def manifest(self, key: bytes = MANIFEST_KEY) -> Manifest | None:
+        """The published manifest, or the stage's with `BUILDING_KEY`; None where there is none."""
+        transaction = self.environment.begin_read()
+        try:
+            blob = transaction.get(key, db=self.environment.table("meta"))
+            return None if blob is None else Manifest.unpack(bytes(blob), f"the manifest of {self.path}")
+        finally:
+            self.environment.end_read(transaction)
+
+    @contextlib.contextmanager
+    def _commit(self) -> Iterator[Any]:
+        if self._failed:
+            raise StorageError(f"a commit to {self.path} failed before: close this writer and open the index again")
+        try:
+            with self.environment.write() as transaction:
+                yield transaction
+        except StorageError:
+            # what is on the disk after a failed commit or fsync is unknown until it is opened anew
+            self._failed = True
+            raise
+
+    # -- building --
+
+    def stage(self, config: IndexConfig) -> None:
+        """Begin a build."""
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._commit() as transaction:
+            transaction.put(BUILDING_KEY, Manifest(0, config, (), created).pack(), db=self.environment.table("meta"))
+
+    def new_segment(self) -> SegmentWriter:
+        """A segment for the stage."""
+        return SegmentWriter(self.directory, self._stage().config)
+
+    def add_segment(self, segment: SealedSegment) -> None:
+        """Commit a segment to the stage; it is durable when this returns."""
+        stage = self._stage()
+        environment = self.environment
+        with self._commit() as transaction:
+            segment.put(transaction, environment.table("arrays"), environment.table("documents"))
+            staged = stage.with_segments((*stage.segments, segment.info))
+            transaction.put(BUILDING_KEY, staged.pack(), db=environment.table("meta"))
+
+    def publish(self) -> Manifest:
+        """Make the stage the served generation, in one commit; the old generation's bytes are freed after it."""
+        served = self.manifest()
+        published = replace(self._stage(), generation=1 if served is None else served.generation + 1)
+        meta = self.environment.table("meta")
+        with self._commit() as transaction:
+            transaction.put(MANIFEST_KEY, published.pack(), db=meta)
+            transaction.delete(BUILDING_KEY, db=meta)
+        self.collect()
+        return published
+
+    def discard_stage(self) -> None:
+        """Forget the stage and every other garbage; what is served stays as it is."""
+        if self.manifest(BUILDING_KEY) is not None:
+            with self._commit() as transaction:
+                transaction.delete(BUILDING_KEY, db=self.environment.table("meta"))
+        self.collect()
+
+    def _stage(self) -> Manifest:
+        stage = self.manifest(BUILDING_KEY)
+        if stage is None:
+            raise StorageError(f"no build has begun in {self.path}")
+        return stage
+
+    # -- deletion --
+
+    def delete(self, identifiers: Iterable[str]) -> int:
+        """Make documents dead, in one commit: how many there were.
+
+        Raises:
+            InputError: an id is not there; nothing is deleted then.
+        """
+        wanted = list(dict.fromkeys(identifiers))
+        with Snapshot.latest(self.environment, self.path) as snapshot:
+            live: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
+            for identifier in wanted:
+                found = snapshot.find(identifier)
+                if found is None:
+                    raise InputError(f"there is no document {identifier!r} to delete")
+                segment, document = found
+                if segment.info.uuid not in live:
+                    live[segment.info.uuid] = (
+                        np.ones(segment.info.documents, bool) if segment.live is None else segment.live.copy()
+                    )
+                live[segment.info.uuid][document] = False
+            manifest = snapshot.manifest
+        self._publish_live(manifest, live)
+        return len(wanted)
+
+    def _publish_live(self, manifest: Manifest, live: dict[str, np.ndarray[Any, np.dtype[np.bool_]]]) -> None:
+        environment = self.environment
+
+        def updated(info: SegmentInfo) -> SegmentInfo:
+            return info if info.uuid not in live else replace(info, deleted=int((~live[info.uuid]).sum()))
+
+        segments = tuple(updated(info) for info in manifest.segments)
+        with self._commit() as transaction:
+            for uuid, bits in live.items():
+                blob = pack_array(np.packbits(bits, bitorder="little"))
+                transaction.put(bytes.fromhex(uuid) + LIVE.encode(), blob, db=environment.table("arrays"))
+            successor = replace(manifest, generation=manifest.generation + 1, segments=segments)
+            transaction.put(MANIFEST_KEY, successor.pack(), db=environment.table("meta"))
+
+    # -- garbage --
+
+    def collect(self) -> None:
+        """Remove files and keys of segments that no manifest names, in transactions of bounded size."""
+        manifests = [self.manifest(key) for key in (MANIFEST_KEY, BUILDING_KEY)]
+        named = {info.uuid for manifest in manifests if manifest is not None for info in manifest.segments}
+        for name in self.directory.names():
+            if name.split(".", 1)[0] not in named:
+                self.directory.remove(name)
+        keep = {bytes.fromhex(uuid) for uuid in named}
+        for table in ("arrays", "documents"):
+            while self._collect_keys(table, keep):
+                pass
+
+    def _collect_keys(self, table: str, keep: set[bytes]) -> bool:
+        """Delete some keys of dead segments; whether there may be more."""
+        prefixes = [prefix for prefix in self._prefixes(table) if prefix not in keep]
+        if not prefixes:
+            return False
+        left = _DELETES_A_TRANSACTION
+        with self._commit() as transaction, transaction.cursor(db=self.environment.table(table)) as cursor:
+            for prefix in prefixes:
+                found = cursor.set_range(prefix)
+                while found and left and bytes(cursor.key()[:16]) == prefix:
+                    found = cursor.delete() and bool(len(cursor.key()))
+                    left -= 1
+        return True
+
+    def _prefixes(self, table: str) -> list[bytes]:
+        """The segments that have keys in a table, found by skipping from one to the next."""
+        transaction = self.environment.begin_read()
+        try:
+            prefixes = []
+            with transaction.cursor(db=self.environment.table(table)) as cursor:
+                found = cursor.first()
+                while found:
+                    prefix = bytes(cursor.key()[:16])
+                    prefixes.append(prefix)
+                    found = cursor.set_range(prefix + b"\xff" * 32)
+            return prefixes
+        finally:
+            self.environment.end_read(transaction)
+
+    # -- lifetime --
+
+    def remove_unfinished(self) -> None:
+        """Close, and remove the folder's contents if nothing was ever published there."""
+        empty = not self._failed and self.manifest() is None
+        self.close()
+        if empty:
+            for name in (_STORE, _SEGMENTS):
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            for name in (_LOCK, _HOLDER):
+                (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty: something that is not ours
+                self.path.rmdir()
+
+    def close(self) -> None:
+        """Release store and lock."""
+        self.environment.close()
+        (self.path / _HOLDER).unlink(missing_ok=True)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def copy_index(environment: Environment, snapshot: Snapshot, destination: Path) -> None:
+    """A copy of one generation in a new folder; it appears there whole or not at all.
+
+    Raises:
+        IndexExistsError: something is there.
+        StorageError: the disk refuses it.
+    """
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise IndexExistsError(f"{destination} is there already: name another path")
+    part = destination.with_name(destination.name + ".part")
+    source = environment.path.parent / _SEGMENTS
+    try:
+        if part.exists():
+            shutil.rmtree(part)
+        (part / _SEGMENTS).mkdir(parents=True)
+        for info in snapshot.manifest.segments:
+            for suffix in info.files:
+                target = part / _SEGMENTS / info.file_name(suffix)
+                shutil.copyfile(source / info.file_name(suffix), target)
+                with target.open("rb") as file:
+                    os.fsync(file.fileno())
+        environment.copy(part / _STORE)
+        sync_directory(part / _SEGMENTS)
+        sync_directory(part)
+        if destination.exists():
+            destination.rmdir()
+        part.rename(destination)
+        sync_directory(destination.parent)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise StorageError(f"cannot copy the index to {destination}: {error.strerror}") from error

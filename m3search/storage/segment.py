@@ -1,0 +1,163 @@
+"""Segment: one segment of a snapshot, ready to be searched.
+
+Owns the views of a segment's arrays and files; imports the layouts and the manifest. Invariant: it is immutable but for what
+is derived once from its own bytes, and all of it is the state of one generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m3search.errors import CorruptionError
+from m3search.storage.array_file import read_arrays
+from m3search.storage.codec import checksum, unpack_array
+from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field
+from m3search.storage.segment_writer import HASH_BYTES, id_hash
+from m3search.storage.token_vectors import TokenVectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from m3search.storage.directory import Directory
+    from m3search.storage.manifest import IndexConfig, SegmentInfo
+
+LIVE = "live"
+"""The blob of a segment's live documents: packed bits, least significant first; absent while none is deleted."""
+
+
+class Segment:
+    """Arrays of one segment.
+
+    Attributes:
+        info: what the manifest says of it.
+        base: number of its first passage in the snapshot.
+        vectors: f32[passages, dim] mapped from its file, or None.
+        tokens: ColBERT vectors, or None.
+        fields: "lexical" and "bm25" as the index has them.
+        live: bool[documents], or None while all are alive.
+    """
+
+    def __init__(
+        self,
+        info: SegmentInfo,
+        config: IndexConfig,
+        base: int,
+        directory: Directory,
+        get: Callable[[bytes], memoryview | None],
+        *,
+        verify: bool = False,
+    ) -> None:
+        self.info = info
+        self.base = base
+        self._get = get
+        self._verify = verify
+        self.vectors: NDArray[np.float32] | None = None
+        self.tokens: TokenVectors | None = None
+        self.fields: dict[str, Field] = {}
+        if config.dense_dim is not None:
+            self.vectors = self._file(directory, "vectors")["vectors"]
+            if self.vectors.shape != (info.passages, config.dense_dim):
+                raise CorruptionError(
+                    f"{info.file_name('vectors')} holds {self.vectors.shape} vectors: restore the index"
+                )
+        if config.colbert_dim is not None:
+            self.tokens = TokenVectors(self._file(directory, "colbert"), info.passages, info.file_name("colbert"))
+        if config.vocab_size is not None:
+            self.fields["lexical"] = self._field("lexical", LEXICAL_ARRAYS)
+        if config.bm25 is not None:
+            self.fields["bm25"] = self._field("bm25", BM25_ARRAYS)
+        self._ids = self._array("ids")
+        self._id_ends: NDArray[np.int64] = self._array("id_ends")
+        self._id_hashes = self._array("id_hashes")
+        self._id_order = self._array("id_order")
+        self.passage_ends: NDArray[np.int64] = self._array("passage_ends")
+        self.spans: NDArray[np.uint32] = self._array("spans")
+        self._check()
+        self.live = self._live()
+
+    def _array(self, name: str) -> NDArray[Any]:
+        where = f"array {name!r} of segment {self.info.uuid}"
+        blob = self._get(self.info.key + name.encode())
+        if blob is None:
+            raise CorruptionError(f"{where} is missing: restore the index or build it again")
+        if name in self.info.blobs and len(blob) != self.info.blobs[name]:
+            raise CorruptionError(
+                f"{where} has {len(blob):,} bytes, should have {self.info.blobs[name]:,}: restore the index"
+            )
+        return unpack_array(blob, where, verify=self._verify)
+
+    def _field(self, name: str, arrays: tuple[str, ...]) -> Field:
+        views = {key: self._array(f"{name}.{key}") for key in arrays}
+        return Field(views, self.info.passages, f"field {name!r} of segment {self.info.uuid}")
+
+    def _file(self, directory: Directory, suffix: str) -> Mapping[str, NDArray[Any]]:
+        name = self.info.file_name(suffix)
+        if suffix not in self.info.files:
+            raise CorruptionError(f"the manifest names no file {name}: restore the index or build it again")
+        data = directory.map(name, self.info.files[suffix].size)
+        if self._verify and checksum(data) != self.info.files[suffix].checksum:
+            raise CorruptionError(
+                f"{directory.path / name} does not match its checksum: restore the index or build it again"
+            )
+        return read_arrays(data, name)
+
+    def _check(self) -> None:
+        documents, passages = self.info.documents, self.info.passages
+        consistent = (
+            len(self._id_ends) == len(self.passage_ends) == documents + 1
+            and len(self._id_order) == documents
+            and self._id_hashes.size == documents * HASH_BYTES
+            and len(self.spans) == passages
+            and self._id_ends[0] == self.passage_ends[0] == 0
+            and self._id_ends[-1] == len(self._ids)
+            and self.passage_ends[-1] == passages
+        )
+        if not consistent:
+            raise CorruptionError(f"the columns of segment {self.info.uuid} do not fit together: restore the index")
+
+    def _live(self) -> NDArray[np.bool_] | None:
+        if not self.info.deleted:
+            return None
+        bits = self._array(LIVE)
+        if len(bits) != -(-self.info.documents // 8):
+            raise CorruptionError(f"the live documents of segment {self.info.uuid} are incomplete: restore the index")
+        return np.unpackbits(bits, count=self.info.documents, bitorder="little").astype(bool)
+
+    @cached_property
+    def live_passages(self) -> NDArray[np.bool_] | None:
+        """bool[passages], or None while all are alive."""
+        return None if self.live is None else np.repeat(self.live, np.diff(self.passage_ends))
+
+    @cached_property
+    def documents_of(self) -> NDArray[np.int64]:
+        """i64[passages]: the document of each passage."""
+        return np.repeat(np.arange(self.info.documents), np.diff(self.passage_ends))
+
+    def id_of(self, document: int) -> str:
+        """The user's id of a document."""
+        return self._ids[self._id_ends[document] : self._id_ends[document + 1]].tobytes().decode()
+
+    def find(self, identifier: str) -> int | None:
+        """The live document with this id, or None."""
+        encoded = identifier.encode()
+        for document in self._with_hash(id_hash(encoded)):
+            start, stop = self._id_ends[document], self._id_ends[document + 1]
+            if self._ids[start:stop].tobytes() == encoded and (self.live is None or self.live[document]):
+                return document
+        return None
+
+    @cached_property
+    def _hash_column(self) -> NDArray[np.bytes_]:
+        return np.ascontiguousarray(self._id_hashes).reshape(-1).view(f"S{HASH_BYTES}")
+
+    def _with_hash(self, digest: bytes) -> list[int]:
+        if not len(self._id_order):
+            return []
+        wanted = np.array(digest, f"S{HASH_BYTES}")
+        start = int(np.searchsorted(self._hash_column, wanted, side="left"))
+        stop = int(np.searchsorted(self._hash_column, wanted, side="right"))
+        return [int(document) for document in self._id_order[start:stop]]

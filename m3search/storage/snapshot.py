@@ -1,0 +1,236 @@
+"""Snapshot: one generation of an index, held still for those who read it.
+
+Owns a read transaction, the segments and the statistics of a generation; imports the rest of storage's readers. Invariant:
+nothing that a snapshot shows changes while somebody holds it, and its views are gone before its transaction is.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from m3search.errors import ClosedError, CorruptionError, IndexNotFoundError
+from m3search.records import Document
+from m3search.storage.codec import unpack_record
+from m3search.storage.directory import Directory
+from m3search.storage.manifest import Manifest
+from m3search.storage.segment import Segment
+from m3search.storage.segment_writer import document_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from m3search.storage.environment import Environment
+
+MANIFEST_KEY = b"manifest"
+_ATTEMPTS = 5
+
+
+class Snapshot:
+    """A generation; `acquire` it for each use and `release` it after, the last release closes it."""
+
+    def __init__(self, environment: Environment, path: Path, *, verify: bool = False) -> None:
+        self._environment = environment
+        self._lock = threading.Lock()
+        self._users = 1
+        self.segments: tuple[Segment, ...] = ()
+        self._transaction = environment.begin_read()
+        try:
+            blob = self._transaction.get(MANIFEST_KEY, db=environment.table("meta"))
+            if blob is None:
+                raise IndexNotFoundError(f"{path} holds no index that was finished: build one there")
+            self.manifest = Manifest.unpack(blob, f"the manifest of {path}")
+            self.segments = self._open_segments(Directory(path / "segments"), verify=verify)
+        except BaseException:
+            self._close()
+            raise
+
+    @classmethod
+    def latest(cls, environment: Environment, path: Path, *, verify: bool = False) -> Self:
+        """The last generation; tries again with a newer one where a merge removed a file while it was opened.
+
+        Raises:
+            IndexNotFoundError: nothing was ever published here.
+            CorruptionError: the index is damaged.
+        """
+        missing: FileNotFoundError | None = None
+        for _ in range(_ATTEMPTS):
+            try:
+                return cls(environment, path, verify=verify)
+            except FileNotFoundError as error:
+                missing = error
+        raise CorruptionError(f"a segment file is gone: {missing}; restore the index or build it again")
+
+    def _open_segments(self, directory: Directory, *, verify: bool) -> tuple[Segment, ...]:
+        arrays = self._environment.table("arrays")
+        transaction = self._transaction
+
+        def get(key: bytes) -> memoryview | None:
+            value: memoryview | None = transaction.get(key, db=arrays)
+            return value
+
+        segments, base = [], 0
+        for info in self.manifest.segments:
+            segments.append(Segment(info, self.manifest.config, base, directory, get, verify=verify))
+            base += info.passages
+        return tuple(segments)
+
+    # -- lifetime --
+
+    def acquire(self) -> Self:
+        """One more user.
+
+        Raises:
+            ClosedError: the last user has gone already.
+        """
+        with self._lock:
+            if not self._users:
+                raise ClosedError("this snapshot is closed: open the index again")
+            self._users += 1
+        return self
+
+    def release(self) -> None:
+        """One user fewer; the last one closes."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._close()
+
+    def _close(self) -> None:
+        self.segments = ()
+        self._environment.end_read(self._transaction)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    # -- what it holds --
+
+    @property
+    def documents(self) -> int:
+        """Live documents."""
+        return sum(info.documents - info.deleted for info in self.manifest.segments)
+
+    @cached_property
+    def passages(self) -> int:
+        """Live passages."""
+        return sum(
+            segment.info.passages if segment.live_passages is None else int(segment.live_passages.sum())
+            for segment in self.segments
+        )
+
+    @cached_property
+    def bm25_length(self) -> int:
+        """Terms in all live passages, repeated ones counted."""
+        total = 0
+        for segment in self.segments:
+            lengths = segment.fields["bm25"].lengths
+            assert lengths is not None
+            live = segment.live_passages
+            total += (
+                int(segment.info.statistics["bm25_length"]) if live is None else int(lengths[live].sum(dtype=np.int64))
+            )
+        return total
+
+    @cached_property
+    def dense_norm(self) -> float:
+        """No dense vector is longer than this."""
+        return max((segment.info.statistics["dense_norm"] for segment in self.segments), default=0.0)
+
+    @cached_property
+    def _bases(self) -> list[int]:
+        return [segment.base for segment in self.segments]
+
+    def split(self, docids: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.intp], NDArray[np.int64]]]:
+        """Passages by segment: the segment, their positions in `docids`, their numbers in the segment."""
+        owners = np.searchsorted(np.asarray(self._bases), docids, side="right") - 1
+        for owner in np.unique(owners):
+            positions = np.flatnonzero(owners == owner)
+            segment = self.segments[int(owner)]
+            yield segment, positions, docids[positions] - segment.base
+
+    def segment_of(self, docid: int) -> Segment:
+        """The segment of a passage."""
+        return self.segments[bisect_right(self._bases, docid) - 1]
+
+    def find(self, identifier: str) -> tuple[Segment, int] | None:
+        """Segment and number of the live document with this id, or None."""
+        for segment in self.segments:
+            document = segment.find(identifier)
+            if document is not None:
+                return segment, document
+        return None
+
+    def allowed(self, identifiers: Sequence[str] | None) -> list[NDArray[np.uint8] | None]:
+        """Per segment the packed bitmap of passages that may be found, least significant bit first; None: all.
+
+        Args:
+            identifiers: only these documents; None: every live one.
+        """
+        if identifiers is None:
+            return [
+                None if s.live_passages is None else np.packbits(s.live_passages, bitorder="little")
+                for s in self.segments
+            ]
+        masks = [np.zeros(segment.info.passages, bool) for segment in self.segments]
+        places = {segment.info.uuid: number for number, segment in enumerate(self.segments)}
+        for identifier in identifiers:
+            found = self.find(identifier)
+            if found is not None:
+                segment, document = found
+                ends = segment.passage_ends
+                masks[places[segment.info.uuid]][ends[document] : ends[document + 1]] = True
+        return [np.packbits(mask, bitorder="little") for mask in masks]
+
+    def document(self, segment: Segment, number: int) -> Document:
+        """A document with text and metadata.
+
+        Raises:
+            ClosedError: this snapshot is closed.
+            CorruptionError: its record is damaged.
+        """
+        with self._lock:
+            if not self._users:
+                raise ClosedError(
+                    "the index was closed before this document was read: read it first, or open the index again"
+                )
+            blob = self._transaction.get(
+                document_key(segment.info.key, number), db=self._environment.table("documents")
+            )
+            where = f"document {number} of segment {segment.info.uuid}"
+            if blob is None:
+                raise CorruptionError(f"{where} is missing: restore the index or build it again")
+            title, text, metadata = _fields(unpack_record(blob, where), where)
+        return Document(segment.id_of(number), text, title, metadata)
+
+    def live_documents(self) -> Iterator[tuple[Segment, int]]:
+        """Segment and number of every live document, in order."""
+        for segment in self.segments:
+            numbers = range(segment.info.documents) if segment.live is None else np.flatnonzero(segment.live)
+            for number in numbers:
+                yield segment, int(number)
+
+    def verify(self) -> None:
+        """Read every document's record and check it.
+
+        Raises:
+            CorruptionError: one is damaged.
+        """
+        for segment in self.segments:
+            for number in range(segment.info.documents):
+                self.document(segment, number)
+
+
+def _fields(record: Any, where: str) -> tuple[str, str, dict[str, Any]]:  # noqa: ANN401 - msgpack gives any plain value
+    if not isinstance(record, list) or len(record) != 3 or not isinstance(record[2], dict):
+        raise CorruptionError(f"{where} is no document: restore the index or build it again")
+    return record[0], record[1], record[2]
