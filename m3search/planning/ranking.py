@@ -151,7 +151,7 @@ def _rank_set(pool: _Pool, best: NDArray[np.intp], snapshot: Snapshot, documents
     tied = sorted(
         (-pool.scores[at], _document(pool, int(at), snapshot).id, int(at)) for at in _chosen(pool, best, documents)
     )
-    return pool.parents[[at for _, _, at in tied[:documents]]]
+    return pool.parents[np.array([at for _, _, at in tied[:documents]], np.intp)]
 
 
 def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowed) -> NDArray[np.int64]:
@@ -161,9 +161,8 @@ def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowe
     for segment, _, rows in snapshot.split(parents):
         bitmap = bitmaps[segment.info.uuid]
         for document in segment.documents_of[rows]:
-            for row in range(*segment.passage_ends[document : document + 2]):
-                if bitmap is None or bitmap[row >> 3] >> (row & 7) & 1:
-                    found.append(row + segment.base)
+            rows_of = range(*segment.passage_ends[document : document + 2])
+            found.extend(row + segment.base for row in rows_of if bitmap is None or bitmap[row >> 3] >> (row & 7) & 1)
     return np.array(sorted(found), np.int64)
 
 

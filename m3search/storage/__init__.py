@@ -8,7 +8,7 @@ from m3search.storage.environment import Environment
 from m3search.storage.index_writer import IndexWriter, copy_index
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
 from m3search.storage.segment import Segment
-from m3search.storage.segment_writer import PassageBatch, SegmentWriter
+from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
 from m3search.storage.token_vectors import CODECS, check_codec
 
@@ -26,4 +26,5 @@ __all__ = [
     "Snapshot",
     "check_codec",
     "copy_index",
+    "id_hash",
 ]
