@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from m3search.encoder.tokenizer import TokenizedTexts
     from m3search.records import EncoderIdentity, Weights
 
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65536, "mps": 16384}
+BATCH_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
 """Tokens of a batch by kind of device, padding counted in."""
 
 _THREADS = threading.Lock()
@@ -172,7 +172,8 @@ class Encoder:
         rows = checked_texts(texts)
         if not (dense or lexical or colbert):
             raise InputError("nothing to encode: ask for at least one of dense, lexical and colbert")
-        budget = BATCH_TOKENS[self.device.partition(":")[0]] if batch_tokens is None else batch_tokens
+        usual = BATCH_TOKENS.get(self.device.partition(":")[0], BATCH_TOKENS["mps"])
+        budget = usual if batch_tokens is None else batch_tokens
         if budget < 1:
             raise InputError(f"batch_tokens is {batch_tokens}: give a number from 1, or None")
         tokens = self._tokenizer.tokenize(rows, self._settings.query_prefix if query else self._settings.passage_prefix)

