@@ -30,7 +30,19 @@ class M3SearchError(Exception):
 
 
 class InputError(M3SearchError, ValueError):
-    """Something handed in cannot be used."""
+    """Something handed in cannot be used.
+
+    Attributes:
+        where: file and line, or "document 17"; "" where that says nothing.
+        doc_id: the id of the document that is meant, as far as it is known.
+        kind: a few words that are the same for every error of this sort, to count them by.
+    """
+
+    def __init__(self, message: str = "", *, where: str = "", doc_id: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+        self.doc_id = doc_id
+        self.kind = kind
 
 
 class DocumentError(InputError):
