@@ -130,7 +130,10 @@ def _broken(where: str, reason: str, start: int, end: int) -> SourceError:
 
 
 def estimate_delimited(path: Path, name: str, delimiter: str) -> Estimate:
-    """Bytes, and documents by the rows in a sample; fields over several lines are understood."""
+    """Bytes, and documents by the rows in a sample; fields over several lines are understood.
+
+    Only the beginning is looked at: a piece from the middle might start inside of quotes.
+    """
 
     def rows(piece: bytes) -> int:
         reader = csv.reader(piece.decode("utf-8", "replace").splitlines(keepends=True), delimiter=delimiter)
