@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from m3search.analysis import Analyzer
+from m3search.analysis.analyzer import Analyzer
 from m3search.analysis.passages import Passage, split, whole
 from m3search.errors import DocumentError, EncodingsError
 from m3search.indexing.report import EmptyReport, SkipReport

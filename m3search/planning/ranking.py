@@ -151,7 +151,9 @@ def _rank_set(pool: _Pool, best: NDArray[np.intp], snapshot: Snapshot, documents
     tied = sorted(
         (-pool.scores[at], _document(pool, int(at), snapshot).id, int(at)) for at in _chosen(pool, best, documents)
     )
-    return pool.parents[np.array([at for _, _, at in tied[:documents]], np.intp)]
+    places: NDArray[np.intp] = np.array([at for _, _, at in tied[:documents]], np.intp)
+    parents: NDArray[np.int64] = pool.parents[places]
+    return parents
 
 
 def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowed) -> NDArray[np.int64]:

@@ -108,7 +108,9 @@ class TermStatistics:
         scores = np.zeros(len(docids))
         numbers = {segment.info.uuid: local for segment, local in zip(snapshot.segments, self.numbers, strict=True)}
         for segment, positions, rows in snapshot.split(docids):
-            scores[positions] = complete_terms(segment, "bm25", numbers[segment.info.uuid], self.products(segment), rows)
+            scores[positions] = complete_terms(
+                segment, "bm25", numbers[segment.info.uuid], self.products(segment), rows
+            )
         return scores
 
 

@@ -109,20 +109,17 @@ class Environment:
                 f"restore the index or build it again"
             )
 
-    def _open_tables(self, *, create: bool = False) -> None:
+    def _open_tables(self) -> None:
+        # py-lmdb closes a handle with the read transaction that opened it, so it opens them in one of its own
         try:
-            with self._env.begin(write=create) as transaction:
-                for name in ("meta", "arrays", "documents"):
-                    self._tables[name] = self._env.open_db(name.encode(), txn=transaction, create=create)
+            for name in ("meta", "arrays", "documents"):
+                self._tables[name] = self._env.open_db(name.encode(), create=not self.read_only)
         except (lmdb.NotFoundError, lmdb.ReadonlyError) as error:
-            if not self.read_only and not create:
-                return self._open_tables(create=True)
             raise IndexNotFoundError(
                 f"{self.path.parent} holds no index that was ever built: build one there"
             ) from error
         except lmdb.Error as error:
             raise CorruptionError(f"the store {self.path} cannot be read ({error}): restore the index") from error
-        return None
 
     @property
     def env(self) -> Any:  # noqa: ANN401 - lmdb is untyped

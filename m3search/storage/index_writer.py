@@ -255,10 +255,14 @@ class IndexWriter:
 
     # -- lifetime --
 
-    def remove_unfinished(self) -> None:
-        """Close, and remove the folder's contents if nothing was ever published there."""
-        empty = not self._failed and self.manifest() is None
-        self.close()
+    def discard_unfinished(self) -> None:
+        """Forget the stage and close; what was served stays, and if that is nothing the folder's contents go."""
+        empty = self.manifest() is None
+        try:
+            if not empty and not self._failed:  # after a failed commit the next writer cleans up
+                self.discard_stage()
+        finally:
+            self.close()
         if empty:
             for name in (_STORE, _SEGMENTS):
                 shutil.rmtree(self.path / name, ignore_errors=True)

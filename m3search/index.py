@@ -1,0 +1,632 @@
+"""Index: build, open, search. The facade over all rooms, and thin.
+
+Imports every room but the command line. Invariant: an open index answers from one generation, however often it is asked.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from scipy import sparse
+
+from m3search import planning
+from m3search.analysis.analyzer import Analyzer
+from m3search.errors import ClosedError, EncoderError, EncodingsError, IndexNotFoundError, InputError, QueryError
+from m3search.records import Document, Encodings, Hit, Hits, Weights
+from m3search.retrieval import Query
+from m3search.storage import Environment, IndexConfig, IndexWriter, Snapshot, check_codec, copy_index
+
+if TYPE_CHECKING:
+    from m3search.encoder import Encoder
+    from m3search.indexing.builder import BuildReport
+    from m3search.indexing.sources import Source
+    from m3search.planning import RankedDocument
+
+DEFAULT_SEGMENT_SIZE = 100_000
+DEFAULT_RERANK = 100
+_EXPORT_BATCH = 1024
+_SEARCH_THREADS = 2
+
+
+class Index:
+    """An index on disk, open for searching; make one with `Index.build` or `Index.open`.
+
+    Searching from several threads is safe. Use it as a context manager, or call `close`.
+
+    Attributes:
+        path: its folder.
+        report: what the build did, on the object that `build` returns; else None.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        encoder: Encoder | None = None,
+        writer: IndexWriter | None = None,
+        verify: bool = False,
+        temporary: bool = False,
+    ) -> None:
+        """Opens what is at `path`; use `Index.open`."""
+        self.path = path
+        self.report: BuildReport | None = None
+        self._writer = writer
+        self._encoder = encoder
+        self._lock = threading.Lock()
+        self._environment = Environment.open(path / "store")
+        try:
+            self._snapshot: Snapshot | None = Snapshot.latest(self._environment, path, verify=verify)
+        except BaseException:
+            self._environment.close()
+            raise
+        try:
+            if verify:
+                self._snapshot.verify()
+            if encoder is not None:
+                _check_encoder(encoder, self._snapshot.manifest.config)
+        except BaseException:
+            self.close()
+            raise
+        self._remove = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True) if temporary else None
+
+    # -- making and opening --
+
+    @classmethod
+    def build(
+        cls,
+        docs: Iterable[str | Mapping[str, Any] | Document] | Source,
+        path: str | Path | None = None,
+        *,
+        encoder: Encoder | str | Path | None = "mini",
+        bm25: bool | Mapping[str, Any] = True,
+        colbert: str | None = None,
+        dense: str = "auto",
+        encodings: Iterable[Encodings] | Encodings | None = None,
+        overwrite: bool = False,
+        on_error: str = "raise",
+        segment_size: int = DEFAULT_SEGMENT_SIZE,
+        threads: int | None = None,
+        progress: bool = True,
+    ) -> Self:
+        """Encode documents once, store them, and open the index.
+
+        Args:
+            docs: any iterable, consumed as it comes: texts, mappings with id (or _id, doc_id), text, title and metadata,
+                or Documents.
+            path: folder of the new index; None: a temporary one, which `save` keeps.
+            encoder: "mini", a hub name such as "BAAI/bge-m3", a folder, or a loaded Encoder; None: no encoder, for BM25
+                alone or with `encodings`.
+            bm25: whether to index terms too; a mapping may set "language", "k1" and "b".
+            colbert: codec of the token vectors, "int8" or "bf16"; None stores none.
+            dense: "auto" or "flat", both exact.
+            encodings: vectors to take instead of encoding: batches that go with the documents.
+            overwrite: replace an index that is there; it is served until the new one is whole.
+            on_error: "raise" at the first bad record, or "skip" it and warn at the end.
+            segment_size: passages of a segment.
+            threads: CPU threads of the encoder; None leaves torch's setting.
+            progress: draw a bar when standard error is a terminal.
+
+        Raises:
+            InputError: a bad document, bad encodings or a bad argument.
+            IndexExistsError: something is at `path`.
+            EncoderError: the encoder cannot be loaded.
+            StorageError: the disk is full, failing or read-only.
+        """
+        from m3search.encoder import Encoder
+        from m3search.indexing.builder import Builder
+        from m3search.indexing.progress import progress_bar
+        from m3search.indexing.report import check_on_error
+
+        skip = check_on_error(on_error) == "skip"
+        loaded = encoder if encoder is None or isinstance(encoder, Encoder) else Encoder.load(encoder, threads=threads)
+        config = _config(
+            loaded, bm25=bm25, colbert=colbert, dense=dense, given=encodings is not None, segment_size=segment_size
+        )
+        folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)
+        writer = IndexWriter.for_build(folder, overwrite=overwrite)
+        try:
+            total = len(docs) if isinstance(docs, Sized) else None
+            with progress_bar(total, enabled=progress) as advance:
+                report = Builder(writer, config, encoder=loaded, skip=skip, progress=advance).run(docs, encodings)
+        except BaseException:
+            writer.discard_unfinished()
+            if path is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        writer.close()
+        for warning in (report.empty, report.skipped):
+            if warning:
+                warnings.warn(warning.summary(), stacklevel=2)
+        index = cls(folder, encoder=loaded, temporary=path is None)
+        index.report = report
+        return index
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        mode: str = "r",
+        *,
+        encoder: Encoder | str | Path | None = None,
+        verify: bool = False,
+    ) -> Self:
+        """Open an index that was built.
+
+        Args:
+            path: its folder.
+            mode: "r" to search; "w" to change it too, which one process may at a time.
+            encoder: for queries; None: the one it was built with, loaded at the first query that needs it.
+            verify: check every byte first.
+
+        Raises:
+            IndexNotFoundError: there is no index.
+            IndexFormatError: a newer version wrote it.
+            CorruptionError: it is damaged.
+            LockedError: with mode "w", another writer holds it.
+            EncoderError: `encoder` is not the one that made its vectors.
+        """
+        if mode not in {"r", "w"}:
+            raise InputError(f"mode is {mode!r}: give 'r' to search or 'w' to change the index")
+        folder = Path(path)
+        if not (folder / "store" / "data.mdb").is_file():
+            what = "is no index" if folder.exists() else "is not there"
+            raise IndexNotFoundError(f"{folder} {what}: build one there, or name another path")
+        if encoder is not None:
+            from m3search.encoder import Encoder
+
+            encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
+        writer = IndexWriter(folder) if mode == "w" else None
+        try:
+            return cls(folder, encoder=encoder, writer=writer, verify=verify)
+        except BaseException:
+            if writer is not None:
+                writer.close()
+            raise
+
+    def save(self, path: str | Path) -> None:
+        """Keep a copy of this index in a new folder; it appears there whole or not at all.
+
+        Raises:
+            IndexExistsError: something is at `path`.
+            StorageError: the disk refuses it.
+        """
+        with self._reading() as snapshot:
+            copy_index(self._environment, snapshot, Path(path))
+
+    def close(self) -> None:
+        """Give everything back; hits that are still held can be read on. Closing twice does nothing."""
+        with self._lock:
+            snapshot, self._snapshot = self._snapshot, None
+        if snapshot is None:
+            return
+        snapshot.release()
+        self._environment.close()
+        if self._writer is not None:
+            self._writer.close()
+        remove = getattr(self, "_remove", None)
+        if remove is not None:
+            remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _reading(self) -> Snapshot:
+        """The snapshot, held until its ``with`` block ends."""
+        with self._lock:
+            if self._snapshot is None:
+                raise ClosedError(f"the index {self.path} is closed: open it again")
+            return self._snapshot.acquire()
+
+    # -- searching --
+
+    def search(
+        self,
+        query: str | Encodings,
+        k: int = 10,
+        *,
+        weights: Weights | Mapping[str, float] | str | None = None,
+        ids: Sequence[str] | None = None,
+        encodings: Encodings | None = None,
+        rerank: int = DEFAULT_RERANK,
+    ) -> Hits:
+        """The best k documents.
+
+        Args:
+            query: a text, or its encodings (one row).
+            k: how many; at or above the number of documents a blend with dense returns all.
+            weights: of the legs, for example ``{"dense": 1, "lexical": 0.3}``; None: those stored with the index.
+            ids: only these documents; unknown ones are passed over.
+            encodings: vectors of the text (one row), which are then not made by the encoder.
+            rerank: how many documents ColBERT scores, where it weighs; 0: none.
+
+        Raises:
+            QueryError: k below 1, or a query that the index cannot score.
+            WeightsError: negative, not finite or all 0, an unknown leg, or one that the index does not have.
+            EncoderError: the index's encoder cannot be loaded, or is another than it was built with.
+        """
+        started = time.perf_counter()
+        with self._reading() as snapshot:
+            prepared = self._prepare([query], [encodings], snapshot, k, weights, rerank)
+            return self._answer(snapshot, *prepared[0], ids, started)
+
+    def search_batch(
+        self,
+        queries: Sequence[str | Encodings],
+        k: int = 10,
+        *,
+        weights: Weights | Mapping[str, float] | str | None = None,
+        ids: Sequence[str] | None = None,
+        rerank: int = DEFAULT_RERANK,
+    ) -> list[Hits]:
+        """The answers to many queries, encoded together and searched on threads; else as `search`."""
+        started = time.perf_counter()
+        with self._reading() as snapshot:
+            prepared = self._prepare(queries, [None] * len(queries), snapshot, k, weights, rerank)
+            with ThreadPoolExecutor(_SEARCH_THREADS) as pool:
+                return list(pool.map(lambda job: self._answer(snapshot, job[0], job[1], ids, started), prepared))
+
+    def similar(
+        self,
+        id: str,  # noqa: A002 - the user's word
+        k: int = 10,
+        *,
+        weights: Weights | Mapping[str, float] | str | None = None,
+    ) -> Hits:
+        """The documents most like one of the index, by its stored vectors and its terms, itself left out.
+
+        A document of several passages asks with the mean of their dense vectors and the maximum of their weights.
+
+        Raises:
+            QueryError: there is no such document.
+        """
+        started = time.perf_counter()
+        with self._reading() as snapshot:
+            found = snapshot.find(id)
+            if found is None:
+                raise QueryError(f"there is no document {id!r} in {self.path}")
+            stored = _as_query(_stored(snapshot, *found, colbert=False))
+            document = snapshot.document(*found)
+            _, plan = self._prepare(
+                [document.content], [stored], snapshot, k + 1, weights, 0, legs=("dense", "lexical", "bm25")
+            )[0]
+            query = Query.of(stored, self._counts(document.content, snapshot))
+            hits = self._answer(snapshot, query, plan, None, started)
+        others = [hit for hit in hits if hit.id != id][:k]
+        for rank, hit in enumerate(others, start=1):
+            hit.rank = rank
+        return Hits(others, hits.guarantee, hits.bound, hits.kth_score, hits.statistics)
+
+    def _prepare(
+        self,
+        queries: Sequence[str | Encodings],
+        encodings: Sequence[Encodings | None],
+        snapshot: Snapshot,
+        k: int,
+        weights: Weights | Mapping[str, float] | str | None,
+        rerank: int,
+        legs: Sequence[str] | None = None,
+    ) -> list[tuple[Query | None, planning.Plan]]:
+        """Queries and plans; the texts that need the encoder are encoded together. None is an empty query."""
+        config = snapshot.manifest.config
+        chosen = None if weights is None else Weights.of(weights)
+        plan_for = partial(planning.make_plan, k, chosen, config.weights, index_legs=legs or config.legs, rerank=rerank)
+        plans: list[planning.Plan] = []
+        for query, given in zip(queries, encodings, strict=True):
+            vectors = query if isinstance(query, Encodings) else given
+            plans.append(plan_for(query_legs=_query_legs(query, vectors, config)))
+        texts = [
+            place
+            for place, (query, given) in enumerate(zip(queries, encodings, strict=True))
+            if isinstance(query, str) and query.strip() and given is None and _vector_legs(plans[place])
+        ]
+        encoded = dict(
+            zip(
+                texts,
+                self._encode([str(queries[place]) for place in texts], [plans[place] for place in texts]),
+                strict=True,
+            )
+        )
+        prepared: list[tuple[Query | None, planning.Plan]] = []
+        for place, (query, given) in enumerate(zip(queries, encodings, strict=True)):
+            if isinstance(query, Encodings):
+                prepared.append((Query.of(_checked_query(query, config), None), plans[place]))
+            elif not query.strip() and given is None:
+                prepared.append((None, plans[place]))
+            else:
+                vectors = encoded.get(place) if given is None else _checked_query(given, config)
+                prepared.append((Query.of(vectors, self._counts(query, snapshot)), plans[place]))
+        return prepared
+
+    def _encode(self, texts: Sequence[str], plans: Sequence[planning.Plan]) -> list[Encodings]:
+        if not texts:
+            return []
+        legs = set().union(*(_vector_legs(plan) for plan in plans))
+        encodings = self.encoder.encode(
+            texts, query=True, dense="dense" in legs, lexical="lexical" in legs, colbert="colbert" in legs
+        )
+        return [encodings.rows(row, row + 1) for row in range(len(texts))]
+
+    def _counts(self, text: str, snapshot: Snapshot) -> Mapping[str, int] | None:
+        settings = snapshot.manifest.config.bm25
+        return None if settings is None else Analyzer.from_dict(settings["analyzer"]).counts(text)
+
+    def _answer(
+        self, snapshot: Snapshot, query: Query | None, plan: planning.Plan, ids: Sequence[str] | None, started: float
+    ) -> Hits:
+        if query is None:
+            return Hits([], statistics={"seconds": time.perf_counter() - started})
+        ranking = planning.rank(query, snapshot, snapshot.allowed(ids), plan)
+        statistics = {**ranking.statistics, "seconds": time.perf_counter() - started}
+        loads = _Loader(snapshot.acquire())
+        hits = [_hit(document, rank, loads) for rank, document in enumerate(ranking.documents, start=1)]
+        return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of queries, loaded at first use.
+
+        Raises:
+            EncoderError: the index was built without one, or the one of that name makes other vectors now.
+        """
+        with self._lock:
+            if self._encoder is None:
+                from m3search.encoder import Encoder
+
+                if self._snapshot is None:
+                    raise ClosedError(f"the index {self.path} is closed: open it again")
+                config = self._snapshot.manifest.config
+                if config.encoder is None:
+                    raise EncoderError(
+                        f"{self.path} was built from given encodings, without an encoder: search with encodings, "
+                        f"or open it with encoder=..."
+                    )
+                encoder = Encoder.load(config.encoder.name, revision=config.encoder.revision or None)
+                _check_encoder(encoder, config)
+                self._encoder = encoder
+            return self._encoder
+
+    # -- documents --
+
+    def __len__(self) -> int:
+        """Live documents."""
+        with self._reading() as snapshot:
+            return snapshot.documents
+
+    def __iter__(self) -> Iterator[Document]:
+        """Every live document, in the order of indexing."""
+        with self._reading() as snapshot:
+            for segment, number in snapshot.live_documents():
+                yield snapshot.document(segment, number)
+
+    def get(self, id: str) -> Document | None:  # noqa: A002 - the user's word
+        """The document with this id, or None."""
+        with self._reading() as snapshot:
+            found = snapshot.find(id)
+            return None if found is None else snapshot.document(*found)
+
+    def __contains__(self, id: object) -> bool:  # noqa: A002 - the user's word
+        with self._reading() as snapshot:
+            return isinstance(id, str) and snapshot.find(id) is not None
+
+    def export(self, batch: int = _EXPORT_BATCH) -> Iterator[tuple[list[Document], Encodings]]:
+        """Documents with their stored vectors, in batches that `build` takes again.
+
+        Dense vectors and f32 weights come back as they were; weights in f16's range and ColBERT vectors as stored.
+        """
+        with self._reading() as snapshot:
+            documents: list[Document] = []
+            encodings: list[Encodings] = []
+            for segment, number in snapshot.live_documents():
+                documents.append(snapshot.document(segment, number))
+                encodings.append(_stored(snapshot, segment, number))
+                if len(documents) == batch:
+                    yield documents, Encodings.concatenate(encodings)
+                    documents, encodings = [], []
+            if documents:
+                yield documents, Encodings.concatenate(encodings)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents from an index opened with mode "w"; durable when it returns: how many there were.
+
+        Raises:
+            InputError: an id is not there, and nothing is deleted; or the index is open for reading only.
+        """
+        if self._writer is None:
+            raise InputError(f"{self.path} is open for reading: open it with mode='w' to delete")
+        count = self._writer.delete([ids] if isinstance(ids, str) else ids)
+        fresh = Snapshot.latest(self._environment, self.path)
+        with self._lock:
+            old, self._snapshot = self._snapshot, fresh
+        if old is not None:
+            old.release()
+        return count
+
+    # -- about --
+
+    def info(self) -> dict[str, Any]:
+        """What the index is: documents, passages, legs, segments, bytes, encoder, generation; ready for JSON."""
+        with self._reading() as snapshot:
+            manifest = snapshot.manifest
+            config = manifest.config
+            files = sum(file.size for info in manifest.segments for file in info.files.values())
+            store = self._environment.info()
+            return {
+                "path": str(self.path),
+                "generation": manifest.generation,
+                "created": manifest.created,
+                "documents": snapshot.documents,
+                "passages": snapshot.passages,
+                "deleted": sum(info.deleted for info in manifest.segments),
+                "segments": len(manifest.segments),
+                "legs": list(config.legs),
+                "weights": None if config.weights is None else str(config.weights),
+                "encoder": None if config.encoder is None else config.encoder.name,
+                "dense": None if config.dense_dim is None else {"dim": config.dense_dim, "kind": config.dense_kind},
+                "vocabulary": config.vocab_size,
+                "bm25": None if config.bm25 is None else dict(config.bm25),
+                "colbert": None
+                if config.colbert_dim is None
+                else {"dim": config.colbert_dim, "codec": config.colbert_codec},
+                "bytes": {"store": store["used"], "vectors": files, "total": store["file"] + files},
+            }
+
+    def __repr__(self) -> str:
+        if self._snapshot is None:
+            return f"Index({str(self.path)!r}, closed)"
+        return f"Index({str(self.path)!r}, documents={len(self)}, legs={list(self._snapshot.manifest.config.legs)})"
+
+
+class _Loader:
+    """Loads documents for hits; holds their snapshot until the last hit is gone."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        weakref.finalize(self, snapshot.release)
+
+    def load(self, found: RankedDocument) -> Document:
+        return self.snapshot.document(found.segment, found.number)
+
+
+def _hit(found: RankedDocument, rank: int, loads: _Loader) -> Hit:
+    start, end = found.segment.spans[found.passage - found.segment.base]
+    return Hit(found.id, found.score, rank, found.parts, (int(start), int(end)), partial(loads.load, found))
+
+
+def _config(
+    encoder: Encoder | None,
+    *,
+    bm25: bool | Mapping[str, Any],
+    colbert: str | None,
+    dense: str,
+    given: bool,
+    segment_size: int,
+) -> IndexConfig:
+    """What a build will hold; with given encodings their widths are filled in when the first batch is there."""
+    if dense not in {"auto", "flat"}:
+        raise InputError(f"dense is {dense!r}: give 'auto' or 'flat'")
+    if isinstance(segment_size, bool) or not isinstance(segment_size, int) or not 1 <= segment_size <= 2**31:
+        raise InputError(f"segment_size is {segment_size!r}: give a whole number from 1")
+    codec = check_codec("int8" if colbert is None else colbert)
+    if encoder is None and not given and not bm25:
+        raise InputError("nothing to index: give an encoder or encodings, or leave bm25 on")
+    if colbert is not None and encoder is None and not given:
+        raise InputError("colbert needs token vectors: give an encoder, or encodings that have them")
+    identity = None if encoder is None else encoder.identity
+    encodes = identity is not None and not given
+    return IndexConfig(
+        dense_dim=identity.dim if encodes and identity else None,
+        dense_kind="flat",
+        vocab_size=identity.vocab_size if encodes and identity else None,
+        colbert_dim=identity.colbert_dim if encodes and identity and colbert is not None else None,
+        colbert_codec=codec,
+        bm25=_bm25(bm25),
+        encoder=identity,
+        weights=None if encoder is None else encoder.recommended_weights,
+        segment_size=segment_size,
+    )
+
+
+def _bm25(settings: Mapping[str, Any] | bool) -> dict[str, Any] | None:
+    if settings is False:
+        return None
+    given = {} if settings is True else dict(settings)
+    language = given.pop("language", "en")
+    k1, b = given.pop("k1", 1.2), given.pop("b", 0.75)
+    if given:
+        raise InputError(f"bm25 has no setting {min(given)!r}: there are language, k1 and b")
+    if (
+        not isinstance(k1, (int, float))
+        or not 0 <= k1 < float("inf")
+        or not isinstance(b, (int, float))
+        or not 0 <= b <= 1
+    ):
+        raise InputError(f"bm25 has k1={k1!r} and b={b!r}: k1 is a number >= 0, b one from 0 to 1")
+    return {"analyzer": Analyzer(language).to_dict(), "k1": float(k1), "b": float(b)}
+
+
+def _check_encoder(encoder: Encoder, config: IndexConfig) -> None:
+    mine = encoder.identity
+    if config.encoder is not None and not config.encoder.same_vectors(mine):
+        raise EncoderError(
+            f"this index was built with the encoder {config.encoder.name!r}, whose files differ from those of {mine.name!r}: "
+            f"open it with the encoder it was built with, or build it again"
+        )
+    for what, its, own in (
+        ("dense vectors", config.dense_dim, mine.dim),
+        ("lexical weights", config.vocab_size, mine.vocab_size),
+    ):
+        if its is not None and its != own:
+            raise EncoderError(
+                f"this index has {what} of width {its}, the encoder {mine.name!r} makes {own}: pass encoder=None"
+            )
+
+
+def _query_legs(query: str | Encodings, vectors: Encodings | None, config: IndexConfig) -> list[str]:
+    """What a query has, or can get from the index's encoder."""
+    if not isinstance(query, (str, Encodings)):
+        raise QueryError(f"the query is a {type(query).__name__}: give a text or Encodings of one row")
+    if vectors is not None:
+        legs = list(vectors.outputs)
+    else:
+        legs = ["dense", "lexical", "colbert"] if config.encoder is not None else []
+    return legs + (["bm25"] if isinstance(query, str) else [])
+
+
+def _vector_legs(plan: planning.Plan) -> set[str]:
+    return (set(plan.weights) | set(plan.first)) - {"bm25"}
+
+
+def _checked_query(encodings: Encodings, config: IndexConfig) -> Encodings:
+    if len(encodings) != 1:
+        raise QueryError(f"the query has {len(encodings)} rows: give encodings of one text")
+    if encodings.dense is not None and config.dense_dim not in {None, encodings.dense.shape[1]}:
+        raise EncodingsError(
+            f"the query's dense vector is {encodings.dense.shape[1]} wide, the index has {config.dense_dim}"
+        )
+    if encodings.colbert and config.colbert_dim not in {None, encodings.colbert[0].shape[1]}:
+        raise EncodingsError(
+            f"the query's token vectors are {encodings.colbert[0].shape[1]} wide, the index has {config.colbert_dim}"
+        )
+    return encodings
+
+
+def _stored(snapshot: Snapshot, segment: Any, number: int, *, colbert: bool = True) -> Encodings:  # noqa: ANN401
+    """A document's vectors as they are stored, with its passages as rows."""
+    start, stop = (int(end) for end in segment.passage_ends[number : number + 2])
+    rows = np.arange(start, stop)
+    lexical = None
+    if "lexical" in segment.fields:
+        field = segment.fields["lexical"]
+        sizes, terms, values = field.gather(rows)
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        shape = (len(rows), snapshot.manifest.config.vocab_size)
+        lexical = sparse.csr_array((values.astype(np.float32), field.terms[terms].astype(np.int64), ends), shape=shape)
+    return Encodings(
+        dense=None if segment.vectors is None else np.array(segment.vectors[start:stop]),
+        lexical=lexical,
+        colbert=[segment.tokens.decode(row) for row in rows] if colbert and segment.tokens is not None else None,
+        offsets=np.array([0, len(rows)]),
+    )
+
+
+def _as_query(stored: Encodings) -> Encodings:
+    """One row that stands for all passages of a document."""
+    if not len(stored):
+        raise QueryError("this document has no text and no vectors to compare")
+    dense = None if stored.dense is None else stored.dense.mean(axis=0, keepdims=True)
+    lexical = None if stored.lexical is None else sparse.csr_array(stored.lexical.max(axis=0)).reshape(1, -1).tocsr()
+    return Encodings(dense=dense, lexical=lexical)
