@@ -29,6 +29,7 @@ from m3search.storage import Environment, IndexConfig, IndexWriter, Snapshot, ch
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
+    from m3search.evaluation import Evaluation
     from m3search.indexing.builder import BuildReport
     from m3search.indexing.sources import Source
     from m3search.planning import RankedDocument
@@ -483,6 +484,36 @@ class Index:
                 else {"dim": config.colbert_dim, "codec": config.colbert_codec},
                 "bytes": {"store": store["used"], "vectors": files, "total": store["file"] + files},
             }
+
+    def evaluate(
+        self,
+        dataset: str | Path,
+        split: str = "test",
+        measures: Sequence[str] = ("nDCG@10", "R@100"),
+        *,
+        weights: Weights | Mapping[str, float] | str | None = None,
+        rerank: int = DEFAULT_RERANK,
+    ) -> Evaluation:
+        """Measure the index against a BEIR folder's queries and qrels.
+
+        Args:
+            dataset: folder with ``queries.jsonl`` and ``qrels/<split>.tsv``.
+            split: which qrels.
+            measures: names as ir-measures writes them.
+            weights: as for `search`.
+            rerank: as for `search`.
+
+        Raises:
+            SourceError: a file is missing or has an unreadable line.
+            MissingExtraError: ir-measures is not installed.
+        """
+        from m3search.evaluation import evaluate
+
+        def answers(queries: Sequence[str], depth: int) -> list[list[tuple[str, float]]]:
+            found = self.search_batch(queries, depth, weights=weights, rerank=rerank)
+            return [[(hit.id, hit.score) for hit in hits] for hits in found]
+
+        return evaluate(answers, dataset, split=split, measures=measures)
 
     def __repr__(self) -> str:
         if self._snapshot is None:

@@ -233,3 +233,13 @@ def test_an_empty_query_has_no_hits():
     with Index.build(["a text"], encoder=None) as index:
         assert len(index.search("  ")) == 0
         assert len(index.search("unknown")) == 0
+
+
+def test_evaluate_counts_a_query_without_hits_as_zero(tmp_path):
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "zip"}\n{"_id": "2", "text": "unknown"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n2\tb\t1\n")
+    documents = [{"id": "a", "text": "zip archive"}, {"id": "b", "text": "json"}]
+    with Index.build(documents, encoder=None) as index:
+        found = index.evaluate(tmp_path, measures=["nDCG@10", "R@100"])
+    assert found.values == {"nDCG@10": 0.5, "R@100": 0.5}
