@@ -143,7 +143,8 @@ def _chosen(pool: _Pool, best: NDArray[np.intp], documents: int) -> NDArray[np.i
     """The first `documents`, and all that tie with the last of them: the ids decide among these."""
     if len(best) <= documents:
         return best
-    return best[pool.scores[best] >= pool.scores[best[documents - 1]]]
+    kept: NDArray[np.intp] = best[pool.scores[best] >= pool.scores[best[documents - 1]]]
+    return kept
 
 
 def _rank_set(pool: _Pool, best: NDArray[np.intp], snapshot: Snapshot, documents: int) -> NDArray[np.int64]:
