@@ -17,15 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from scipy import sparse
-
 from m3search import planning
 from m3search.analysis.analyzer import Analyzer
 from m3search.errors import ClosedError, EncoderError, EncodingsError, IndexNotFoundError, InputError, QueryError
 from m3search.records import Document, Encodings, Hit, Hits, Weights
 from m3search.retrieval import Query
-from m3search.storage import Environment, IndexConfig, IndexWriter, Snapshot, check_codec, copy_index
+from m3search.retrieval.stored import as_query, stored_encodings
+from m3search.storage import Environment, IndexConfig, IndexWriter, Snapshot, copy_index
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
@@ -125,13 +123,14 @@ class Index:
             StorageError: the disk is full, failing or read-only.
         """
         from m3search.encoder import Encoder
+        from m3search.indexing.build_config import build_config
         from m3search.indexing.builder import Builder
         from m3search.indexing.progress import progress_bar
         from m3search.indexing.report import check_on_error
 
         skip = check_on_error(on_error) == "skip"
         loaded = encoder if encoder is None or isinstance(encoder, Encoder) else Encoder.load(encoder, threads=threads)
-        config = _config(
+        config = build_config(
             loaded, bm25=bm25, colbert=colbert, dense=dense, given=encodings is not None, segment_size=segment_size
         )
         folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)
@@ -299,7 +298,7 @@ class Index:
             found = snapshot.find(id)
             if found is None:
                 raise QueryError(f"there is no document {id!r} in {self.path}")
-            stored = _as_query(_stored(snapshot, *found, colbert=False))
+            stored = as_query(stored_encodings(snapshot, *found, colbert=False))
             document = snapshot.document(*found)
             _, plan = self._prepare(
                 [document.content], [stored], snapshot, k + 1, weights, 0, legs=("dense", "lexical", "bm25")
@@ -433,7 +432,7 @@ class Index:
             encodings: list[Encodings] = []
             for segment, number in snapshot.live_documents():
                 documents.append(snapshot.document(segment, number))
-                encodings.append(_stored(snapshot, segment, number))
+                encodings.append(stored_encodings(snapshot, segment, number))
                 if len(documents) == batch:
                     yield documents, Encodings.concatenate(encodings)
                     documents, encodings = [], []
@@ -537,58 +536,6 @@ def _hit(found: RankedDocument, rank: int, loads: _Loader) -> Hit:
     return Hit(found.id, found.score, rank, found.parts, (int(start), int(end)), partial(loads.load, found))
 
 
-def _config(
-    encoder: Encoder | None,
-    *,
-    bm25: bool | Mapping[str, Any],
-    colbert: str | None,
-    dense: str,
-    given: bool,
-    segment_size: int,
-) -> IndexConfig:
-    """What a build will hold; with given encodings their widths are filled in when the first batch is there."""
-    if dense not in {"auto", "flat"}:
-        raise InputError(f"dense is {dense!r}: give 'auto' or 'flat'")
-    if isinstance(segment_size, bool) or not isinstance(segment_size, int) or not 1 <= segment_size <= 2**31:
-        raise InputError(f"segment_size is {segment_size!r}: give a whole number from 1")
-    codec = check_codec("int8" if colbert is None else colbert)
-    if encoder is None and not given and not bm25:
-        raise InputError("nothing to index: give an encoder or encodings, or leave bm25 on")
-    if colbert is not None and encoder is None and not given:
-        raise InputError("colbert needs token vectors: give an encoder, or encodings that have them")
-    identity = None if encoder is None else encoder.identity
-    encodes = identity is not None and not given
-    return IndexConfig(
-        dense_dim=identity.dim if encodes and identity else None,
-        dense_kind="flat",
-        vocab_size=identity.vocab_size if encodes and identity else None,
-        colbert_dim=identity.colbert_dim if encodes and identity and colbert is not None else None,
-        colbert_codec=codec,
-        bm25=_bm25(bm25),
-        encoder=identity,
-        weights=None if encoder is None else encoder.recommended_weights,
-        segment_size=segment_size,
-    )
-
-
-def _bm25(settings: Mapping[str, Any] | bool) -> dict[str, Any] | None:
-    if settings is False:
-        return None
-    given = {} if settings is True else dict(settings)
-    language = given.pop("language", "en")
-    k1, b = given.pop("k1", 1.2), given.pop("b", 0.75)
-    if given:
-        raise InputError(f"bm25 has no setting {min(given)!r}: there are language, k1 and b")
-    if (
-        not isinstance(k1, (int, float))
-        or not 0 <= k1 < float("inf")
-        or not isinstance(b, (int, float))
-        or not 0 <= b <= 1
-    ):
-        raise InputError(f"bm25 has k1={k1!r} and b={b!r}: k1 is a number >= 0, b one from 0 to 1")
-    return {"analyzer": Analyzer(language).to_dict(), "k1": float(k1), "b": float(b)}
-
-
 def _check_encoder(encoder: Encoder, config: IndexConfig) -> None:
     mine = encoder.identity
     if config.encoder is not None and not config.encoder.same_vectors(mine):
@@ -633,31 +580,3 @@ def _checked_query(encodings: Encodings, config: IndexConfig) -> Encodings:
             f"the query's token vectors are {encodings.colbert[0].shape[1]} wide, the index has {config.colbert_dim}"
         )
     return encodings
-
-
-def _stored(snapshot: Snapshot, segment: Any, number: int, *, colbert: bool = True) -> Encodings:  # noqa: ANN401
-    """A document's vectors as they are stored, with its passages as rows."""
-    start, stop = (int(end) for end in segment.passage_ends[number : number + 2])
-    rows = np.arange(start, stop)
-    lexical = None
-    if "lexical" in segment.fields:
-        field = segment.fields["lexical"]
-        sizes, terms, values = field.gather(rows)
-        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-        shape = (len(rows), snapshot.manifest.config.vocab_size)
-        lexical = sparse.csr_array((values.astype(np.float32), field.terms[terms].astype(np.int64), ends), shape=shape)
-    return Encodings(
-        dense=None if segment.vectors is None else np.array(segment.vectors[start:stop]),
-        lexical=lexical,
-        colbert=[segment.tokens.decode(row) for row in rows] if colbert and segment.tokens is not None else None,
-        offsets=np.array([0, len(rows)]),
-    )
-
-
-def _as_query(stored: Encodings) -> Encodings:
-    """One row that stands for all passages of a document."""
-    if not len(stored):
-        raise QueryError("this document has no text and no vectors to compare")
-    dense = None if stored.dense is None else stored.dense.mean(axis=0, keepdims=True)
-    lexical = None if stored.lexical is None else sparse.csr_array(stored.lexical.max(axis=0)).reshape(1, -1).tocsr()
-    return Encodings(dense=dense, lexical=lexical)

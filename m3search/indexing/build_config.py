@@ -1,0 +1,68 @@
+"""BuildConfig: the arguments of a build, checked and turned into what an index stores.
+
+Imports analysis and storage; knows an encoder only by its identity. Invariant: a config that was made can be built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from m3search.analysis.analyzer import Analyzer
+from m3search.errors import InputError
+from m3search.storage import IndexConfig, check_codec
+
+if TYPE_CHECKING:
+    from m3search.encoder import Encoder
+
+
+def build_config(
+    encoder: Encoder | None,
+    *,
+    bm25: bool | Mapping[str, Any],
+    colbert: str | None,
+    dense: str,
+    given: bool,
+    segment_size: int,
+) -> IndexConfig:
+    """What a build will hold; with given encodings their widths are filled in when the first batch is there."""
+    if dense not in {"auto", "flat"}:
+        raise InputError(f"dense is {dense!r}: give 'auto' or 'flat'")
+    if isinstance(segment_size, bool) or not isinstance(segment_size, int) or not 1 <= segment_size <= 2**31:
+        raise InputError(f"segment_size is {segment_size!r}: give a whole number from 1")
+    codec = check_codec("int8" if colbert is None else colbert)
+    if encoder is None and not given and not bm25:
+        raise InputError("nothing to index: give an encoder or encodings, or leave bm25 on")
+    if colbert is not None and encoder is None and not given:
+        raise InputError("colbert needs token vectors: give an encoder, or encodings that have them")
+    identity = None if encoder is None else encoder.identity
+    encodes = identity is not None and not given
+    return IndexConfig(
+        dense_dim=identity.dim if encodes and identity else None,
+        dense_kind="flat",
+        vocab_size=identity.vocab_size if encodes and identity else None,
+        colbert_dim=identity.colbert_dim if encodes and identity and colbert is not None else None,
+        colbert_codec=codec,
+        bm25=_bm25(bm25),
+        encoder=identity,
+        weights=None if encoder is None else encoder.recommended_weights,
+        segment_size=segment_size,
+    )
+
+
+def _bm25(settings: Mapping[str, Any] | bool) -> dict[str, Any] | None:
+    if settings is False:
+        return None
+    given = {} if settings is True else dict(settings)
+    language = given.pop("language", "en")
+    k1, b = given.pop("k1", 1.2), given.pop("b", 0.75)
+    if given:
+        raise InputError(f"bm25 has no setting {min(given)!r}: there are language, k1 and b")
+    if (
+        not isinstance(k1, (int, float))
+        or not 0 <= k1 < float("inf")
+        or not isinstance(b, (int, float))
+        or not 0 <= b <= 1
+    ):
+        raise InputError(f"bm25 has k1={k1!r} and b={b!r}: k1 is a number >= 0, b one from 0 to 1")
+    return {"analyzer": Analyzer(language).to_dict(), "k1": float(k1), "b": float(b)}
