@@ -13,15 +13,12 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from m3search import planning
-from m3search.analysis.analyzer import Analyzer
-from m3search.errors import ClosedError, EncoderError, EncodingsError, IndexNotFoundError, InputError, QueryError
-from m3search.records import Document, Encodings, Hit, Hits, Weights
-from m3search.retrieval import Query
+from m3search.errors import ClosedError, EncoderError, IndexNotFoundError, InputError, QueryError
+from m3search.planning import Prepared, Wanted, answer, prepare
+from m3search.records import Document, Encodings, Hits
 from m3search.retrieval.stored import as_query, stored_encodings
 from m3search.storage import Environment, IndexConfig, IndexWriter, Snapshot, copy_index
 
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from m3search.evaluation import Evaluation
     from m3search.indexing.builder import BuildReport
     from m3search.indexing.sources import Source
-    from m3search.planning import RankedDocument
+    from m3search.planning import WeightsLike
 
 DEFAULT_SEGMENT_SIZE = 100_000
 DEFAULT_RERANK = 100
@@ -238,7 +235,7 @@ class Index:
         query: str | Encodings,
         k: int = 10,
         *,
-        weights: Weights | Mapping[str, float] | str | None = None,
+        weights: WeightsLike = None,
         ids: Sequence[str] | None = None,
         encodings: Encodings | None = None,
         rerank: int = DEFAULT_RERANK,
@@ -260,31 +257,31 @@ class Index:
         """
         started = time.perf_counter()
         with self._reading() as snapshot:
-            prepared = self._prepare([query], [encodings], snapshot, k, weights, rerank)
-            return self._answer(snapshot, *prepared[0], ids, started)
+            (prepared,) = self._prepare([query], [encodings], snapshot, Wanted(k, weights, rerank))
+            return answer(prepared, snapshot, ids, started)
 
     def search_batch(
         self,
         queries: Sequence[str | Encodings],
         k: int = 10,
         *,
-        weights: Weights | Mapping[str, float] | str | None = None,
+        weights: WeightsLike = None,
         ids: Sequence[str] | None = None,
         rerank: int = DEFAULT_RERANK,
     ) -> list[Hits]:
         """The answers to many queries, encoded together and searched on threads; else as `search`."""
         started = time.perf_counter()
         with self._reading() as snapshot:
-            prepared = self._prepare(queries, [None] * len(queries), snapshot, k, weights, rerank)
+            jobs = self._prepare(queries, [None] * len(queries), snapshot, Wanted(k, weights, rerank))
             with ThreadPoolExecutor(_SEARCH_THREADS) as pool:
-                return list(pool.map(lambda job: self._answer(snapshot, job[0], job[1], ids, started), prepared))
+                return list(pool.map(lambda job: answer(job, snapshot, ids, started), jobs))
 
     def similar(
         self,
         id: str,  # noqa: A002 - the user's word
         k: int = 10,
         *,
-        weights: Weights | Mapping[str, float] | str | None = None,
+        weights: WeightsLike = None,
     ) -> Hits:
         """The documents most like one of the index, by its stored vectors and its terms, itself left out.
 
@@ -299,12 +296,10 @@ class Index:
             if found is None:
                 raise QueryError(f"there is no document {id!r} in {self.path}")
             stored = as_query(stored_encodings(snapshot, *found, colbert=False))
-            document = snapshot.document(*found)
-            _, plan = self._prepare(
-                [document.content], [stored], snapshot, k + 1, weights, 0, legs=("dense", "lexical", "bm25")
-            )[0]
-            query = Query.of(stored, self._counts(document.content, snapshot))
-            hits = self._answer(snapshot, query, plan, None, started)
+            content = snapshot.document(*found).content
+            wanted = Wanted(k + 1, weights, legs=("dense", "lexical", "bm25"))
+            (prepared,) = self._prepare([content], [stored], snapshot, wanted)
+            hits = answer(prepared, snapshot, None, started)
         others = [hit for hit in hits if hit.id != id][:k]
         for rank, hit in enumerate(others, start=1):
             hit.rank = rank
@@ -313,67 +308,11 @@ class Index:
     def _prepare(
         self,
         queries: Sequence[str | Encodings],
-        encodings: Sequence[Encodings | None],
+        given: Sequence[Encodings | None],
         snapshot: Snapshot,
-        k: int,
-        weights: Weights | Mapping[str, float] | str | None,
-        rerank: int,
-        legs: Sequence[str] | None = None,
-    ) -> list[tuple[Query | None, planning.Plan]]:
-        """Queries and plans; the texts that need the encoder are encoded together. None is an empty query."""
-        config = snapshot.manifest.config
-        chosen = None if weights is None else Weights.of(weights)
-        plan_for = partial(planning.make_plan, k, chosen, config.weights, index_legs=legs or config.legs, rerank=rerank)
-        plans: list[planning.Plan] = []
-        for query, given in zip(queries, encodings, strict=True):
-            vectors = query if isinstance(query, Encodings) else given
-            plans.append(plan_for(query_legs=_query_legs(query, vectors, config)))
-        texts = [
-            place
-            for place, (query, given) in enumerate(zip(queries, encodings, strict=True))
-            if isinstance(query, str) and query.strip() and given is None and _vector_legs(plans[place])
-        ]
-        encoded = dict(
-            zip(
-                texts,
-                self._encode([str(queries[place]) for place in texts], [plans[place] for place in texts]),
-                strict=True,
-            )
-        )
-        prepared: list[tuple[Query | None, planning.Plan]] = []
-        for place, (query, given) in enumerate(zip(queries, encodings, strict=True)):
-            if isinstance(query, Encodings):
-                prepared.append((Query.of(_checked_query(query, config), None), plans[place]))
-            elif not query.strip() and given is None:
-                prepared.append((None, plans[place]))
-            else:
-                vectors = encoded.get(place) if given is None else _checked_query(given, config)
-                prepared.append((Query.of(vectors, self._counts(query, snapshot)), plans[place]))
-        return prepared
-
-    def _encode(self, texts: Sequence[str], plans: Sequence[planning.Plan]) -> list[Encodings]:
-        if not texts:
-            return []
-        legs = set().union(*(_vector_legs(plan) for plan in plans))
-        encodings = self.encoder.encode(
-            texts, query=True, dense="dense" in legs, lexical="lexical" in legs, colbert="colbert" in legs
-        )
-        return [encodings.rows(row, row + 1) for row in range(len(texts))]
-
-    def _counts(self, text: str, snapshot: Snapshot) -> Mapping[str, int] | None:
-        settings = snapshot.manifest.config.bm25
-        return None if settings is None else Analyzer.from_dict(settings["analyzer"]).counts(text)
-
-    def _answer(
-        self, snapshot: Snapshot, query: Query | None, plan: planning.Plan, ids: Sequence[str] | None, started: float
-    ) -> Hits:
-        if query is None:
-            return Hits([], statistics={"seconds": time.perf_counter() - started})
-        ranking = planning.rank(query, snapshot, snapshot.allowed(ids), plan)
-        statistics = {**ranking.statistics, "seconds": time.perf_counter() - started}
-        loads = _Loader(snapshot.acquire())
-        hits = [_hit(document, rank, loads) for rank, document in enumerate(ranking.documents, start=1)]
-        return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics)
+        wanted: Wanted,
+    ) -> list[Prepared]:
+        return prepare(queries, given, wanted, snapshot.manifest.config, lambda: self.encoder)
 
     @property
     def encoder(self) -> Encoder:
@@ -490,7 +429,7 @@ class Index:
         split: str = "test",
         measures: Sequence[str] = ("nDCG@10", "R@100"),
         *,
-        weights: Weights | Mapping[str, float] | str | None = None,
+        weights: WeightsLike = None,
         rerank: int = DEFAULT_RERANK,
     ) -> Evaluation:
         """Measure the index against a BEIR folder's queries and qrels.
@@ -520,22 +459,6 @@ class Index:
         return f"Index({str(self.path)!r}, documents={len(self)}, legs={list(self._snapshot.manifest.config.legs)})"
 
 
-class _Loader:
-    """Loads documents for hits; holds their snapshot until the last hit is gone."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        weakref.finalize(self, snapshot.release)
-
-    def load(self, found: RankedDocument) -> Document:
-        return self.snapshot.document(found.segment, found.number)
-
-
-def _hit(found: RankedDocument, rank: int, loads: _Loader) -> Hit:
-    start, end = found.segment.spans[found.passage - found.segment.base]
-    return Hit(found.id, found.score, rank, found.parts, (int(start), int(end)), partial(loads.load, found))
-
-
 def _check_encoder(encoder: Encoder, config: IndexConfig) -> None:
     mine = encoder.identity
     if config.encoder is not None and not config.encoder.same_vectors(mine):
@@ -551,32 +474,3 @@ def _check_encoder(encoder: Encoder, config: IndexConfig) -> None:
             raise EncoderError(
                 f"this index has {what} of width {its}, the encoder {mine.name!r} makes {own}: pass encoder=None"
             )
-
-
-def _query_legs(query: str | Encodings, vectors: Encodings | None, config: IndexConfig) -> list[str]:
-    """What a query has, or can get from the index's encoder."""
-    if not isinstance(query, (str, Encodings)):
-        raise QueryError(f"the query is a {type(query).__name__}: give a text or Encodings of one row")
-    if vectors is not None:
-        legs = list(vectors.outputs)
-    else:
-        legs = ["dense", "lexical", "colbert"] if config.encoder is not None else []
-    return legs + (["bm25"] if isinstance(query, str) else [])
-
-
-def _vector_legs(plan: planning.Plan) -> set[str]:
-    return (set(plan.weights) | set(plan.first)) - {"bm25"}
-
-
-def _checked_query(encodings: Encodings, config: IndexConfig) -> Encodings:
-    if len(encodings) != 1:
-        raise QueryError(f"the query has {len(encodings)} rows: give encodings of one text")
-    if encodings.dense is not None and config.dense_dim not in {None, encodings.dense.shape[1]}:
-        raise EncodingsError(
-            f"the query's dense vector is {encodings.dense.shape[1]} wide, the index has {config.dense_dim}"
-        )
-    if encodings.colbert and config.colbert_dim not in {None, encodings.colbert[0].shape[1]}:
-        raise EncodingsError(
-            f"the query's token vectors are {encodings.colbert[0].shape[1]} wide, the index has {config.colbert_dim}"
-        )
-    return encodings

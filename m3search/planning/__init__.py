@@ -3,8 +3,22 @@
 Imports retrieval and what is below it. Invariant: an answer's scores come from completion alone, and its guarantee is true.
 """
 
+from m3search.planning.answer import answer
 from m3search.planning.certificate import Guarantee
 from m3search.planning.plan import Plan, make_plan
+from m3search.planning.preparation import Prepared, Wanted, WeightsLike, prepare
 from m3search.planning.ranking import RankedDocument, Ranking, rank
 
-__all__ = ["Guarantee", "Plan", "RankedDocument", "Ranking", "make_plan", "rank"]
+__all__ = [
+    "Guarantee",
+    "Plan",
+    "Prepared",
+    "RankedDocument",
+    "Ranking",
+    "Wanted",
+    "WeightsLike",
+    "answer",
+    "make_plan",
+    "prepare",
+    "rank",
+]
