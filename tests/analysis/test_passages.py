@@ -1,0 +1,208 @@
+"""Long texts become passages that hold every character once and fit into the encoder."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from m3search import Document, Encoder
+from m3search.analysis.passages import Passage, split, whole
+
+CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint"
+_loaded: list[Encoder] = []
+
+
+def tiny() -> Encoder:
+    """The golden checkpoint, loaded once; not a fixture, because hypothesis does not like them."""
+    if not _loaded:
+        _loaded.append(Encoder.load(CHECKPOINT, device="cpu"))
+    return _loaded[0]
+
+
+def cut(text, room, title=""):
+    document = Document("d", text, title)
+    (passages,) = split([document], room, tiny().token_spans)
+    return document, passages
+
+
+def tokens(content):
+    return len(tiny().token_spans([content])[0])
+
+
+def widest(text):
+    """Tokens of the character that makes the most of them; a passage cannot be smaller than that."""
+    return max((tokens(character) for character in set(text)), default=0)
+
+
+def check(document, passages, room):
+    """Everything that is promised of the passages of one document."""
+    place = 0
+    prefix = f"{document.title}\n" if document.title.strip() else ""
+    titles = [passage for passage in passages if passage.span == (0, 0)]
+    for passage in passages:
+        start, end = passage.span
+        if passage in titles:
+            assert passage.content in document.content
+            continue
+        assert place <= start < end <= len(document.text)
+        assert not document.text[place:start].strip(), "only white space lies between passages"
+        assert passage.content.endswith(document.text[start:end])
+        assert passage.content.removesuffix(document.text[start:end]) in ({prefix, ""} if titles else {prefix})
+        place = end
+    assert not document.text[place:].strip()
+    if titles:
+        left = "".join("".join(passage.content.split()) for passage in titles)
+        assert left == "".join(document.title.split())
+    for passage in passages:
+        assert passage.content.strip()
+        # a lone character may need the space that the tokenizer puts before it, and more than there is room for
+        assert tokens(passage.content) <= max(room, widest(passage.content))
+
+
+SCRIPTS = [
+    st.characters(min_codepoint=0x20, max_codepoint=0x7E),
+    st.sampled_from("abc de\n\t  fgh,.("),
+    st.sampled_from("水が流れる東京都、。 "),
+    st.sampled_from("ที่นี่ครับ "),
+    st.sampled_from("한국어 문장각"),
+    st.sampled_from("हिन्दी भाषा क़"),
+    st.sampled_from("مرحبا بالعالم ﷺ"),
+    st.sampled_from("e\u0301o\u0308x \u0323"),
+    st.sampled_from("👩\u200d👧🏽🇩🇪☃\ufe0f "),
+    st.sampled_from("\u200b\u00ad\ufeff\x00\x1f\x85\u3000 a"),
+    st.characters(exclude_categories=["Cs"]),
+]
+TEXTS = st.lists(st.one_of([st.text(script, max_size=40) for script in SCRIPTS]), max_size=8).map("".join)
+
+
+@given(TEXTS, st.integers(1, 62), st.one_of(st.just(""), TEXTS))
+@settings(max_examples=300, deadline=None)
+def test_every_character_lies_in_one_passage_that_fits(text, room, title):
+    document, passages = cut(text, room, title)
+    if not document.content.strip():
+        assert passages == []
+    elif len(passages) == 1 and passages[0].content == document.content:
+        assert passages == whole(document)
+        assert tokens(document.content) <= max(room, widest(document.content))
+    else:
+        assert len(passages) > 1 or tokens(document.content) > room
+        check(document, passages, room)
+
+
+def test_a_short_text_is_one_passage():
+    document = Document("d", " some text\n", "Title")
+    assert split([document], 62, tiny().token_spans) == [[Passage((0, 11), "Title\n some text\n")]]
+
+
+@pytest.mark.parametrize(("title", "text"), [("", ""), (" ", "\n\t "), ("", "\u3000")])
+def test_nothing_gives_no_passage(title, text):
+    assert whole(Document("d", text, title)) == []
+    assert cut(text, 62, title)[1] == []
+
+
+def test_a_title_alone_is_a_passage():
+    assert cut("", 62, "Only a title")[1] == [Passage((0, 0), "Only a title\n")]
+
+
+def test_words_stay_whole_where_they_fit():
+    text = " ".join(f"word{number}" for number in range(60))
+    document, passages = cut(text, 20)
+    check(document, passages, 20)
+    assert [word for passage in passages for word in passage.content.split()] == text.split()
+    # as full as whole words allow: one more word would not have fitted
+    for passage, after in pairwise(passages):
+        assert tokens(f"{passage.content} {after.content.split()[0]}") > 20
+
+
+def test_one_huge_word_is_cut_where_there_is_room():
+    document, passages = cut("x" * 1000, 30)
+    check(document, passages, 30)
+    assert len(passages) <= 1000 // 20
+    assert "".join(passage.content for passage in passages) == document.text
+
+
+def test_a_huge_word_does_not_spoil_its_neighbours():
+    document, passages = cut(f"one two {'y' * 200} three four", 30)
+    check(document, passages, 30)
+    assert passages[0].content == "one two"
+    assert passages[-1].content.endswith("three four")
+
+
+@pytest.mark.parametrize("room", [3, 4, 7, 20])
+def test_a_mark_stays_with_its_letter(room):
+    document, passages = cut("e\u0301" * 80, room)
+    check(document, passages, room)
+    assert not [passage for passage in passages if passage.content.startswith("\u0301")]
+
+
+def test_a_joined_emoji_is_not_torn():
+    family = "👩\u200d👩\u200d👧"
+    document, passages = cut("".join(f"{family}{letter}" for letter in "abcdefghij" * 5), 12)
+    check(document, passages, 12)
+    assert len(passages) > 3
+    assert "".join(passage.content for passage in passages).count(family) == 50
+    assert all(passage.content.count("👧") == passage.content.count(family) for passage in passages)
+
+
+@pytest.mark.parametrize("text", ["水が流れる東京都" * 30, "ที่นี่ครับผม" * 30, "한국어문장" * 40])
+def test_scripts_without_spaces_fill_their_passages(text):
+    document, passages = cut(text, 40)
+    check(document, passages, 40)
+    assert "".join(passage.content for passage in passages) == text
+    assert min(tokens(passage.content) for passage in passages[:-1]) >= 25
+
+
+def test_a_character_of_many_tokens_is_not_torn():
+    # the mini model's tokenizer takes a syllable apart into three letters
+    mini = Encoder.load("mini", device="cpu")
+    for room, longest in ((1, 1), (2, 1), (5, 1), (6, 2)):
+        (passages,) = split([Document("d", "각각각각각")], room, mini.token_spans)
+        assert "".join(passage.content for passage in passages) == "각각각각각"
+        assert max(len(passage.content) for passage in passages) == longest
+
+
+def test_a_short_text_of_many_tokens_is_cut():
+    mini = Encoder.load("mini", device="cpu")
+    text = "각각각각각 " * 21
+    assert len(text) <= mini.room // 2
+    assert len(mini.token_spans([text])[0]) > mini.room
+    (passages,) = split([Document("d", text)], mini.room, mini.token_spans)
+    assert len(passages) == 2
+    assert all(len(spans) <= mini.room for spans in mini.token_spans([passage.content for passage in passages]))
+
+
+def test_the_title_stands_before_every_passage():
+    document, passages = cut("some words here " * 20, 40, "Title")
+    check(document, passages, 40)
+    assert len(passages) > 5
+    assert all(passage.content.startswith("Title\nsome") for passage in passages[:1])
+    assert all(passage.content.startswith("Title\n") for passage in passages)
+
+
+def test_a_long_title_gets_passages_of_its_own():
+    title = "a very long title " * 10
+    document, passages = cut("short text", 40, title)
+    check(document, passages, 40)
+    assert passages[-1] == Passage((0, 10), "short text")
+    assert {passage.span for passage in passages[:-1]} == {(0, 0)}
+    assert len(passages) > 2
+
+
+def test_many_documents_are_cut_as_each_alone():
+    texts = ["", "short", "long " * 50, "水" * 200, "x" * 100]
+    documents = [Document(str(number), text, "T" * number) for number, text in enumerate(texts)]
+    together = split(documents, 25, tiny().token_spans)
+    assert together == [split([document], 25, tiny().token_spans)[0] for document in documents]
+
+
+def test_a_megabyte_takes_seconds():
+    text = "The documentation describes several interesting functions, and their arguments. " * 4_000
+    start = time.process_time()
+    _, passages = cut(text, 62)
+    assert len(passages) > 1000
+    assert time.process_time() - start < 15
