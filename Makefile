@@ -1,25 +1,44 @@
-# The commands of a newcomer: `make test`. `make demo` comes with the command line.
+# A newcomer's two commands are `make demo` and `make test`; each sets up what it needs.
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: test lint clean
+.PHONY: demo test lint heads clean
 
-$(BIN)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "m3search needs Python 3.11 or newer; name one with PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { echo "this Python has no venv module; on Debian: apt install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
-	@touch $@
+demo: $(BIN)/.demo-installed
+	$(BIN)/m3search demo --index indexes/demo
 
-test: $(BIN)/.installed
+test: $(BIN)/.dev-installed
 	$(BIN)/python -m pytest
 
-lint: $(BIN)/.installed
-	$(BIN)/ruff check m3search
+lint: $(BIN)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The encoder's own two heads, fitted again on the demo's text.
+heads: $(BIN)/.demo-installed
+	$(BIN)/python -m m3search.demo > build-documents.jsonl
+	$(BIN)/python -m m3search.training.mini_heads --documents build-documents.jsonl
+	rm build-documents.jsonl
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+
+$(BIN)/.torch-installed: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "m3search needs Python 3.11 or newer, $(PYTHON) is not: name one with PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) has no venv module: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(BIN)/.demo-installed: $(BIN)/.torch-installed pyproject.toml
+	$(PIP) -e '.[mini]'
+	@touch $@
+
+$(BIN)/.dev-installed: $(BIN)/.torch-installed pyproject.toml
+	$(PIP) -e '.[dev]'
+	@touch $@

@@ -20,6 +20,8 @@ next.
     │   ├── LockedError                another writer holds the index
     │   └── ClosedError                used after close
     └── MissingExtraError (ImportError)  an optional package is not installed
+
+    M3SearchWarning (UserWarning)      something was left out, and the work went on
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ from __future__ import annotations
 
 class M3SearchError(Exception):
     """The root: catch this to catch everything that m3search raises on purpose."""
+
+
+class M3SearchWarning(UserWarning):
+    """Something was left out, and the work went on; the message counts it."""
 
 
 class InputError(M3SearchError, ValueError):

@@ -11,12 +11,13 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from m3search.errors import ClosedError, EncoderError, IndexNotFoundError, InputError, QueryError
+from m3search.errors import ClosedError, EncoderError, IndexNotFoundError, InputError, M3SearchWarning, QueryError
 from m3search.planning import Prepared, Wanted, answer, prepare
 from m3search.records import Document, Encodings, Hits
 from m3search.retrieval.stored import as_query, stored_encodings
@@ -24,7 +25,7 @@ from m3search.storage import Environment, IndexConfig, IndexWriter, Snapshot, co
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
-    from m3search.evaluation import Evaluation
+    from m3search.evaluation import Dataset, Evaluation
     from m3search.indexing.builder import BuildReport
     from m3search.indexing.sources import Source
     from m3search.planning import WeightsLike
@@ -133,7 +134,7 @@ class Index:
         folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)
         writer = IndexWriter.for_build(folder, overwrite=overwrite)
         try:
-            total = len(docs) if isinstance(docs, Sized) else None
+            total = length_hint(docs) or None
             with progress_bar(total, enabled=progress) as advance:
                 report = Builder(writer, config, encoder=loaded, skip=skip, progress=advance).run(docs, encodings)
         except BaseException:
@@ -144,7 +145,7 @@ class Index:
         writer.close()
         for warning in (report.empty, report.skipped):
             if warning:
-                warnings.warn(warning.summary(), stacklevel=2)
+                warnings.warn(warning.summary(), M3SearchWarning, stacklevel=2)
         index = cls(folder, encoder=loaded, temporary=path is None)
         index.report = report
         return index
@@ -397,7 +398,11 @@ class Index:
     # -- about --
 
     def info(self) -> dict[str, Any]:
-        """What the index is: documents, passages, legs, segments, bytes, encoder, generation; ready for JSON."""
+        """What the index is: documents, passages, legs, segments, bytes, encoder, generation; ready for JSON.
+
+        Of the bytes, "store" is what LMDB uses, "vectors" the segment files, "total" what lies on the disk, and "payload"
+        arrays and vectors alone, without documents, pages' slack and free pages.
+        """
         with self._reading() as snapshot:
             manifest = snapshot.manifest
             config = manifest.config
@@ -420,26 +425,32 @@ class Index:
                 "colbert": None
                 if config.colbert_dim is None
                 else {"dim": config.colbert_dim, "codec": config.colbert_codec},
-                "bytes": {"store": store["used"], "vectors": files, "total": store["file"] + files},
+                "bytes": {
+                    "store": store["used"],
+                    "payload": files + sum(sum(info.blobs.values()) for info in manifest.segments),
+                    "total": store["file"] + files,
+                },
             }
 
     def evaluate(
         self,
-        dataset: str | Path,
+        dataset: Dataset | str | Path,
         split: str = "test",
         measures: Sequence[str] = ("nDCG@10", "R@100"),
         *,
         weights: WeightsLike = None,
         rerank: int = DEFAULT_RERANK,
+        progress: Callable[[int], None] | None = None,
     ) -> Evaluation:
         """Measure the index against a BEIR folder's queries and qrels.
 
         Args:
-            dataset: folder with ``queries.jsonl`` and ``qrels/<split>.tsv``.
-            split: which qrels.
+            dataset: folder with ``queries.jsonl`` and ``qrels/<split>.tsv``, or one that was loaded.
+            split: which qrels of the folder.
             measures: names as ir-measures writes them.
             weights: as for `search`.
             rerank: as for `search`.
+            progress: called with the number of queries that were just answered.
 
         Raises:
             SourceError: a file is missing or has an unreadable line.
@@ -451,7 +462,7 @@ class Index:
             found = self.search_batch(queries, depth, weights=weights, rerank=rerank)
             return [[(hit.id, hit.score) for hit in hits] for hits in found]
 
-        return evaluate(answers, dataset, split=split, measures=measures)
+        return evaluate(answers, dataset, split=split, measures=measures, progress=progress)
 
     def __repr__(self) -> str:
         if self._snapshot is None:

@@ -6,9 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
+
 from m3search import Document, Encodings, Index, errors
 from m3search.analysis.analyzer import Analyzer
-from scipy import sparse
 
 WORDS = "zip archive read write socket http json parse thread lock queue file path time date random".split()
 DIM, VOCAB = 24, 5000
@@ -135,8 +136,14 @@ def test_another_process_gives_the_same_answer(tmp_path):
     documents, encodings = make(40)
     with Index.build(documents, tmp_path / "i", encoder=None, encodings=encodings) as index:
         here = [(hit.id, hit.score) for hit in index.search("zip archive", 5, weights="bm25=1")]
-    code = f"from m3search import Index\nwith Index.open({str(tmp_path / 'i')!r}) as i: print([(h.id, h.score) for h in i.search('zip archive', 5, weights='bm25=1')])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = """
+import sys
+from m3search import Index
+with Index.open(sys.argv[1]) as index:
+    print([(hit.id, hit.score) for hit in index.search("zip archive", 5, weights="bm25=1")])
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "i")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == repr(here)
 
 
@@ -203,11 +210,11 @@ def test_colbert_reranks_exactly(tmp_path):
     with Index.build(documents, encoder=None, encodings=given, colbert="bf16") as index:
         hits = index.search(query, 5, weights="dense=1,colbert=1")
         assert hits.guarantee == "exact over the rerank set"
-        kept = dict(
-            (document.id, matrix)
+        kept = {
+            document.id: matrix
             for batch, e in index.export()
             for document, matrix in zip(batch, e.colbert, strict=True)
-        )
+        }
         for hit in hits:
             truth = (tokens[0] @ kept[hit.id].T).max(axis=1).mean()
             assert hit.parts["colbert"] == pytest.approx(truth, abs=1e-6)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def progress_bar(total: int | None, *, enabled: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int | None, *, enabled: bool, what: str = "indexing") -> Iterator[Callable[[int], None]]:
     """A function to be called with the number of documents that were just done.
 
     Args:
         total: how many documents there are, or None.
+        what: stands before the bar.
         enabled: whether to draw at all; it also takes a terminal on standard error.
     """
     if not enabled or not sys.stderr.isatty():
@@ -31,7 +32,13 @@ def progress_bar(total: int | None, *, enabled: bool) -> Iterator[Callable[[int]
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("indexing", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda count: bar.update(task, advance=count)

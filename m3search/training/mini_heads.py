@@ -7,8 +7,7 @@ The lexical head is fitted by ridge regression: token states h of the frozen bac
 stand for, so that a token weighs what it is worth in its context. The multi-vector head is the identity, with which
 MaxSim over the frozen states already works. Run it over the demo's text with::
 
-    python -c "from m3search.demo.corpus import stdlib_documents as d; import json, sys; \
-        sys.stdout.writelines(json.dumps({'text': x.content}) + '\n' for x in d())" > documents.jsonl
+    python -m m3search.demo > documents.jsonl
     python -m m3search.training.mini_heads --documents documents.jsonl
 """
 

@@ -21,10 +21,10 @@ from m3search.indexing.sources import (
     Estimate,
     Record,
     from_iterable,
+    join_sources,
     lines,
     open_source,
     read_documents,
-    read_sources,
 )
 from m3search.indexing.sources.delimited import read_delimited
 from m3search.indexing.sources.jsonl import read_jsonl_stream
@@ -382,10 +382,10 @@ def test_what_is_no_source(tmp_path, name, message):
 def test_several_sources_are_opened_before_the_first_is_read(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(LINES[0])
     (tmp_path / "b.csv").write_text("id,text\n2,two\n")
-    where = [record.where for record in read_sources([tmp_path / "a.jsonl", tmp_path / "b.csv"])]
+    where = [record.where for record in join_sources([tmp_path / "a.jsonl", tmp_path / "b.csv"])]
     assert where == [f"{tmp_path / 'a.jsonl'}:1", f"{tmp_path / 'b.csv'}:2"]
     with pytest.raises(SourceError, match="no such file"):
-        read_sources([tmp_path / "a.jsonl", tmp_path / "c.csv"])
+        join_sources([tmp_path / "a.jsonl", tmp_path / "c.csv"])
 
 
 def test_iterables_are_consumed_one_by_one():

@@ -4,7 +4,7 @@ Imports documents, report, records and errors. Invariant: records come lazily an
 place it comes from; a bad record does not stop the reading, a broken file does.
 """
 
-from m3search.indexing.sources.opening import open_source, read_sources
+from m3search.indexing.sources.opening import join_sources, open_source
 from m3search.indexing.sources.record import Accepted, Record, from_iterable, read_documents
 from m3search.indexing.sources.source import Estimate, Source
 
@@ -14,7 +14,7 @@ __all__ = [
     "Record",
     "Source",
     "from_iterable",
+    "join_sources",
     "open_source",
     "read_documents",
-    "read_sources",
 ]

@@ -6,7 +6,7 @@ Owns the choice of format by name; imports the formats. Invariant: what is not t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from m3search.indexing.sources.delimited import estimate_delimited, read_delimit
 from m3search.indexing.sources.folder import MARKDOWN, TEXT, estimate_folder, read_folder
 from m3search.indexing.sources.jsonl import estimate_jsonl, read_jsonl, read_jsonl_stream
 from m3search.indexing.sources.parquet import estimate_parquet, read_parquet
-from m3search.indexing.sources.record import Record
 from m3search.indexing.sources.source import Estimate, Source
 
 _JSONL = (".jsonl", ".ndjson", ".json")
@@ -74,11 +73,16 @@ def _open_file(path: Path, name: str) -> Source:
     )
 
 
-def read_sources(sources: Sequence[str | Path]) -> Iterator[Record]:
-    """The records of several sources, one after the other; all are opened before the first is read.
+def join_sources(sources: Sequence[str | Path]) -> Source:
+    """Several sources as one, read one after the other; all are opened before the first is read.
 
     Raises:
         SourceError: one of them cannot be opened, said at once; or cannot be read, said when it is its turn.
     """
     opened = [open_source(source) for source in sources]
-    return (record for source in opened for record in source)
+    return Source(
+        ", ".join(source.name for source in opened),
+        "+".join(dict.fromkeys(source.kind for source in opened)),
+        lambda: (record for source in opened for record in source),
+        lambda: Estimate.total(source.estimate() for source in opened),
+    )

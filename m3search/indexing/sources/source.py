@@ -53,6 +53,10 @@ class Source:
     def __iter__(self) -> Iterator[Record]:
         return self._read()
 
+    def __length_hint__(self) -> int:
+        """The estimated number of documents, for progress bars; 0 where nothing can be said."""
+        return self._estimate().documents or 0
+
     def estimate(self) -> Estimate:
         """How much is in it, from its size and a sample: takes milliseconds, at worst a look at every file's size.
 

@@ -1,0 +1,90 @@
+"""``m3search build``: from files to an index."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from m3search.cli.terminal import AsJson, note, print_json, readable_bytes, readable_seconds
+
+if TYPE_CHECKING:
+    from m3search.index import Index
+
+NO_ENCODER = "none"
+
+
+def build(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="BEIR folder or its corpus.jsonl, JSONL, CSV, TSV, Parquet, a folder of text and Markdown files, "
+            "or - for JSONL on standard input.",
+            metavar="SOURCE...",
+        ),
+    ],
+    index: Annotated[Path, typer.Option(help="Folder of the new index, such as indexes/NAME.")],
+    encoder: Annotated[
+        str, typer.Option(help='"mini", a hub name such as BAAI/bge-m3, a folder, or "none" for BM25 alone.')
+    ] = "mini",
+    bm25: Annotated[bool, typer.Option(help="Whether to index terms for BM25.")] = True,
+    language: Annotated[str, typer.Option(help="Of BM25's stemming, as en or de; none does not stem.")] = "en",
+    colbert: Annotated[
+        str | None, typer.Option(help="Store token vectors too, as int8 or bf16; without it there are none.")
+    ] = None,
+    on_error: Annotated[
+        str, typer.Option(help="raise: stop at the first bad record; skip: go on and report them all.")
+    ] = "raise",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is there.")] = False,
+    segment_size: Annotated[int | None, typer.Option(help="Passages of a segment.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the encoder; default: torch's choice.")] = None,
+    estimate: Annotated[bool, typer.Option(help="Whether to estimate time and disk before a long build.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Build an index: encode every document once and store it.
+
+    Example: m3search build corpus.jsonl notes/ --index indexes/mine --on-error skip
+    """
+    from m3search.encoder import Encoder
+    from m3search.index import DEFAULT_SEGMENT_SIZE, Index
+    from m3search.indexing.sources import join_sources
+
+    source = join_sources(sources)
+    settings: dict[str, Any] = {
+        "encoder": None if encoder == NO_ENCODER else Encoder.load(encoder, threads=threads),
+        "bm25": {"language": None if language == NO_ENCODER else language} if bm25 else False,
+        "colbert": colbert,
+        "on_error": on_error,
+    }
+    if estimate:
+        from m3search.cli.estimate import estimate_build
+
+        guess = estimate_build(source, settings, index)
+        if guess is not None:
+            note(str(guess))
+    with Index.build(
+        source,
+        index,
+        **settings,
+        overwrite=overwrite,
+        segment_size=DEFAULT_SEGMENT_SIZE if segment_size is None else segment_size,
+        progress=not as_json,
+    ) as built:
+        _report(built, as_json=as_json)
+
+
+def _report(index: Index, *, as_json: bool) -> None:
+    report, size = index.report, index.info()["bytes"]["total"]
+    assert report is not None
+    if as_json:
+        print_json({"index": str(index.path), **report.to_dict(), "bytes": size})
+        return
+    for part in (report.empty, report.skipped):
+        if part:
+            note(part.summary())
+    sys.stdout.write(
+        f"{index.path}: {report.documents:,} documents in {report.passages:,} passages, "
+        f"{readable_bytes(size)}, {readable_seconds(report.seconds)}\n"
+    )
