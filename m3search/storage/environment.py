@@ -1,6 +1,6 @@
 """Environment: the LMDB store of an index, opened once in a process.
 
-Owns the three tables (meta, arrays, documents), transactions, sizes and LMDB's hazards; imports errors and lmdb. Invariant:
+Owns transactions, sizes and LMDB's hazards; `keys` says what lies where. Imports errors and lmdb. Invariant:
 a process holds one environment for a store, however often and through whatever path it is opened, and a forked child
 uses none of its parent's.
 """
@@ -42,7 +42,6 @@ class Environment:
         self.pid = os.getpid()
         self.users = 0
         self._readers = 0
-        self._tables: dict[str, Any] = {}
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False) -> Self:
@@ -81,7 +80,6 @@ class Environment:
             env = lmdb.open(
                 str(path),
                 map_size=_MAP_SIZE,
-                max_dbs=8,
                 max_readers=_MAX_READERS,
                 readonly=not writable,
                 lock=writable,
@@ -93,7 +91,6 @@ class Environment:
         environment = cls(path, key, env, read_only=not writable)
         try:
             environment._check_size()
-            environment._open_tables()
         except BaseException:
             env.close()
             raise
@@ -108,18 +105,6 @@ class Environment:
                 f"{self.path / _DATA_FILE} has {found:,} bytes, should have {needed:,}: it was cut off; "
                 f"restore the index or build it again"
             )
-
-    def _open_tables(self) -> None:
-        # py-lmdb closes a handle with the read transaction that opened it, so it opens them in one of its own
-        try:
-            for name in ("meta", "arrays", "documents"):
-                self._tables[name] = self._env.open_db(name.encode(), create=not self.read_only)
-        except (lmdb.NotFoundError, lmdb.ReadonlyError) as error:
-            raise IndexNotFoundError(
-                f"{self.path.parent} holds no index that was ever built: build one there"
-            ) from error
-        except lmdb.Error as error:
-            raise CorruptionError(f"the store {self.path} cannot be read ({error}): restore the index") from error
 
     @property
     def env(self) -> Any:  # noqa: ANN401 - lmdb is untyped
@@ -136,10 +121,6 @@ class Environment:
                 f"or start children with the method 'spawn'"
             )
         return self._env
-
-    def table(self, name: str) -> Any:  # noqa: ANN401 - lmdb is untyped
-        """LMDB's handle of a table: "meta", "arrays" or "documents"."""
-        return self._tables[name]
 
     def begin_read(self) -> Any:  # noqa: ANN401 - lmdb is untyped
         """A read transaction, which sees the last commit and keeps seeing it; its values are views into the map.

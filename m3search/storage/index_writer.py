@@ -25,16 +25,24 @@ from m3search.errors import IndexExistsError, InputError, LockedError, StorageEr
 from m3search.storage.codec import pack_array
 from m3search.storage.directory import Directory, sync_directory
 from m3search.storage.environment import Environment
+from m3search.storage.keys import (
+    BUILDING_KEY,
+    MANIFEST_KEY,
+    SEGMENTS,
+    after_segment,
+    array_key,
+    segment_of,
+    segment_prefix,
+)
 from m3search.storage.manifest import IndexConfig, Manifest, SegmentInfo
 from m3search.storage.segment import LIVE
 from m3search.storage.segment_writer import SealedSegment, SegmentWriter
-from m3search.storage.snapshot import MANIFEST_KEY, Snapshot
+from m3search.storage.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-BUILDING_KEY = b"building"
 _LOCK, _HOLDER, _STORE, _SEGMENTS = "write.lock", "write.holder", "store", "segments"
 _DELETES_A_TRANSACTION = 50_000
 
@@ -109,7 +117,7 @@ class IndexWriter:
         """The published manifest, or the stage's with `BUILDING_KEY`; None where there is none."""
         transaction = self.environment.begin_read()
         try:
-            blob = transaction.get(key, db=self.environment.table("meta"))
+            blob = transaction.get(key)
             return None if blob is None else Manifest.unpack(bytes(blob), f"the manifest of {self.path}")
         finally:
             self.environment.end_read(transaction)
@@ -132,7 +140,7 @@ class IndexWriter:
         """Begin a build."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         with self._commit() as transaction:
-            transaction.put(BUILDING_KEY, Manifest(0, config, (), created).pack(), db=self.environment.table("meta"))
+            transaction.put(BUILDING_KEY, Manifest(0, config, (), created).pack())
 
     def new_segment(self) -> SegmentWriter:
         """A segment for the stage."""
@@ -141,20 +149,18 @@ class IndexWriter:
     def add_segment(self, segment: SealedSegment) -> None:
         """Commit a segment to the stage; it is durable when this returns."""
         stage = self._stage()
-        environment = self.environment
         with self._commit() as transaction:
-            segment.put(transaction, environment.table("arrays"), environment.table("documents"))
+            segment.put(transaction)
             staged = stage.with_segments((*stage.segments, segment.info))
-            transaction.put(BUILDING_KEY, staged.pack(), db=environment.table("meta"))
+            transaction.put(BUILDING_KEY, staged.pack())
 
     def publish(self) -> Manifest:
         """Make the stage the served generation, in one commit; the old generation's bytes are freed after it."""
         served = self.manifest()
         published = replace(self._stage(), generation=1 if served is None else served.generation + 1)
-        meta = self.environment.table("meta")
         with self._commit() as transaction:
-            transaction.put(MANIFEST_KEY, published.pack(), db=meta)
-            transaction.delete(BUILDING_KEY, db=meta)
+            transaction.put(MANIFEST_KEY, published.pack())
+            transaction.delete(BUILDING_KEY)
         self.collect()
         return published
 
@@ -162,7 +168,7 @@ class IndexWriter:
         """Forget the stage and every other garbage; what is served stays as it is."""
         if self.manifest(BUILDING_KEY) is not None:
             with self._commit() as transaction:
-                transaction.delete(BUILDING_KEY, db=self.environment.table("meta"))
+                transaction.delete(BUILDING_KEY)
         self.collect()
 
     def _stage(self) -> Manifest:
@@ -197,8 +203,6 @@ class IndexWriter:
         return len(wanted)
 
     def _publish_live(self, manifest: Manifest, live: dict[str, np.ndarray[Any, np.dtype[np.bool_]]]) -> None:
-        environment = self.environment
-
         def updated(info: SegmentInfo) -> SegmentInfo:
             return info if info.uuid not in live else replace(info, deleted=int((~live[info.uuid]).sum()))
 
@@ -206,9 +210,9 @@ class IndexWriter:
         with self._commit() as transaction:
             for uuid, bits in live.items():
                 blob = pack_array(np.packbits(bits, bitorder="little"))
-                transaction.put(bytes.fromhex(uuid) + LIVE.encode(), blob, db=environment.table("arrays"))
+                transaction.put(array_key(bytes.fromhex(uuid), LIVE), blob)
             successor = replace(manifest, generation=manifest.generation + 1, segments=segments)
-            transaction.put(MANIFEST_KEY, successor.pack(), db=environment.table("meta"))
+            transaction.put(MANIFEST_KEY, successor.pack())
 
     # -- garbage --
 
@@ -220,36 +224,34 @@ class IndexWriter:
             if name.split(".", 1)[0] not in named:
                 self.directory.remove(name)
         keep = {bytes.fromhex(uuid) for uuid in named}
-        for table in ("arrays", "documents"):
-            while self._collect_keys(table, keep):
-                pass
+        while self._collect_keys(keep):
+            pass
 
-    def _collect_keys(self, table: str, keep: set[bytes]) -> bool:
+    def _collect_keys(self, keep: set[bytes]) -> bool:
         """Delete some keys of dead segments; whether there may be more."""
-        prefixes = [prefix for prefix in self._prefixes(table) if prefix not in keep]
-        if not prefixes:
+        dead = [segment for segment in self._stored_segments() if segment not in keep]
+        if not dead:
             return False
         left = _DELETES_A_TRANSACTION
-        with self._commit() as transaction, transaction.cursor(db=self.environment.table(table)) as cursor:
-            for prefix in prefixes:
+        with self._commit() as transaction, transaction.cursor() as cursor:
+            for prefix in map(segment_prefix, dead):
                 found = cursor.set_range(prefix)
-                while found and left and bytes(cursor.key()[:16]) == prefix:
+                while found and left and bytes(cursor.key()[: len(prefix)]) == prefix:
                     found = cursor.delete() and bool(len(cursor.key()))
                     left -= 1
         return True
 
-    def _prefixes(self, table: str) -> list[bytes]:
-        """The segments that have keys in a table, found by skipping from one to the next."""
+    def _stored_segments(self) -> list[bytes]:
+        """The segments that have keys, found by skipping from one to the next."""
         transaction = self.environment.begin_read()
         try:
-            prefixes = []
-            with transaction.cursor(db=self.environment.table(table)) as cursor:
-                found = cursor.first()
+            segments = []
+            with transaction.cursor() as cursor:
+                found = cursor.set_range(SEGMENTS)
                 while found:
-                    prefix = bytes(cursor.key()[:16])
-                    prefixes.append(prefix)
-                    found = cursor.set_range(prefix + b"\xff" * 32)
-            return prefixes
+                    segments.append(segment_of(bytes(cursor.key())))
+                    found = cursor.set_range(after_segment(segments[-1]))
+            return segments
         finally:
             self.environment.end_read(transaction)
 

@@ -15,6 +15,7 @@ import numpy as np
 from m3search.errors import CorruptionError
 from m3search.storage.array_file import read_arrays
 from m3search.storage.codec import checksum, unpack_array
+from m3search.storage.keys import array_key
 from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field
 from m3search.storage.segment_writer import HASH_BYTES, id_hash
 from m3search.storage.token_vectors import TokenVectors
@@ -81,7 +82,7 @@ class Segment:
 
     def _array(self, name: str) -> NDArray[Any]:
         where = f"array {name!r} of segment {self.info.uuid}"
-        blob = self._get(self.info.key + name.encode())
+        blob = self._get(array_key(self.info.key, name))
         if blob is None:
             raise CorruptionError(f"{where} is missing: restore the index or build it again")
         if name in self.info.blobs and len(blob) != self.info.blobs[name]:

@@ -17,6 +17,7 @@ import numpy as np
 from m3search.errors import DocumentError, StorageError
 from m3search.storage.array_file import ArrayFileWriter
 from m3search.storage.codec import VALUE_LIMIT, pack_array, pack_record
+from m3search.storage.keys import array_key, document_key
 from m3search.storage.manifest import FileInfo, IndexConfig, SegmentInfo
 from m3search.storage.postings import BM25Writer, LexicalWriter
 from m3search.storage.token_vectors import TokenVectorsWriter
@@ -205,13 +206,13 @@ class SealedSegment:
     blobs: Mapping[str, bytes]
     records: Sequence[bytes]
 
-    def put(self, transaction: Any, arrays: Any, documents: Any) -> None:  # noqa: ANN401 - lmdb is untyped
+    def put(self, transaction: Any) -> None:  # noqa: ANN401 - lmdb is untyped
         """Write arrays and documents in a transaction."""
         key = self.info.key
         for name, blob in self.blobs.items():
-            transaction.put(key + name.encode(), blob, db=arrays)
+            transaction.put(array_key(key, name), blob)
         for number, record in enumerate(self.records):
-            transaction.put(document_key(key, number), record, db=documents)
+            transaction.put(document_key(key, number), record)
 
 
 def id_hash(identifier: bytes) -> bytes:
@@ -221,8 +222,3 @@ def id_hash(identifier: bytes) -> bytes:
     """
     digest = hashlib.blake2b(identifier, digest_size=HASH_BYTES).digest()
     return digest if digest[-1] else digest[:-1] + b"\x01"
-
-
-def document_key(segment: bytes, number: int) -> bytes:
-    """The key of a document's record: its segment's 16 bytes, then its number."""
-    return segment + number.to_bytes(4, "big")

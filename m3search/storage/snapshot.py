@@ -17,9 +17,9 @@ from m3search.errors import ClosedError, CorruptionError, IndexNotFoundError
 from m3search.records import Document
 from m3search.storage.codec import unpack_record
 from m3search.storage.directory import Directory
+from m3search.storage.keys import MANIFEST_KEY, document_key
 from m3search.storage.manifest import Manifest
 from m3search.storage.segment import Segment
-from m3search.storage.segment_writer import document_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from m3search.storage.environment import Environment
 
-MANIFEST_KEY = b"manifest"
 _ATTEMPTS = 5
 
 
@@ -43,7 +42,7 @@ class Snapshot:
         self.segments: tuple[Segment, ...] = ()
         self._transaction = environment.begin_read()
         try:
-            blob = self._transaction.get(MANIFEST_KEY, db=environment.table("meta"))
+            blob = self._transaction.get(MANIFEST_KEY)
             if blob is None:
                 raise IndexNotFoundError(f"{path} holds no index that was finished: build one there")
             self.manifest = Manifest.unpack(blob, f"the manifest of {path}")
@@ -69,16 +68,9 @@ class Snapshot:
         raise CorruptionError(f"a segment file is gone: {missing}; restore the index or build it again")
 
     def _open_segments(self, directory: Directory, *, verify: bool) -> tuple[Segment, ...]:
-        arrays = self._environment.table("arrays")
-        transaction = self._transaction
-
-        def get(key: bytes) -> memoryview | None:
-            value: memoryview | None = transaction.get(key, db=arrays)
-            return value
-
         segments, base = [], 0
         for info in self.manifest.segments:
-            segments.append(Segment(info, self.manifest.config, base, directory, get, verify=verify))
+            segments.append(Segment(info, self.manifest.config, base, directory, self._transaction.get, verify=verify))
             base += info.passages
         return tuple(segments)
 
@@ -203,9 +195,7 @@ class Snapshot:
                 raise ClosedError(
                     "the index was closed before this document was read: read it first, or open the index again"
                 )
-            blob = self._transaction.get(
-                document_key(segment.info.key, number), db=self._environment.table("documents")
-            )
+            blob = self._transaction.get(document_key(segment.info.key, number))
             where = f"document {number} of segment {segment.info.uuid}"
             if blob is None:
                 raise CorruptionError(f"{where} is missing: restore the index or build it again")

@@ -1,0 +1,115 @@
+"""A small index with every leg, its answers, and a way to run Python in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from m3search import Document, Encodings, Index
+
+WORDS = "zip archive read write socket http json parse thread lock queue file path time date random".split()
+DIM, VOCAB, TOKEN_DIM = 8, 60, 4
+BLENDS = [
+    {"dense": 1},
+    {"lexical": 1},
+    {"bm25": 1},
+    {"dense": 1, "lexical": 0.3, "bm25": 0.5},
+    {"dense": 1, "colbert": 1},
+]
+
+
+def corpus(count=20, seed=0):
+    """Documents of one to three passages, with given encodings of every kind."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 4, count)
+    rows = int(sizes.sum())
+    dense = rng.normal(size=(rows, DIM)).astype(np.float32)
+    lexical = sparse.random_array((rows, VOCAB), density=0.2, rng=rng, format="csr", dtype=np.float32)
+    colbert = [rng.normal(size=(rng.integers(1, 5), TOKEN_DIM)).astype(np.float32) for _ in range(rows)]
+    texts = [" ".join(rng.choice(WORDS, rng.integers(3, 12))) for _ in range(count)]
+    documents = [Document(f"{seed}-{n:03}", text, f"title {n}", {"n": n}) for n, text in enumerate(texts)]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return documents, Encodings(dense, lexical, colbert, offsets)
+
+
+def build(path, count=20, seed=0, *, segment_size=7, overwrite=False):
+    """Build the corpus of this seed at `path`."""
+    documents, encodings = corpus(count, seed)
+    Index.build(
+        documents,
+        path,
+        encoder=None,
+        encodings=encodings,
+        colbert="int8",
+        segment_size=segment_size,
+        overwrite=overwrite,
+    ).close()
+
+
+def answers(index):
+    """What an index says: blend by blend the hits with scores and texts, then all its documents."""
+    query = corpus(1, seed=99)[1].rows(0, 1)
+    found = [
+        [
+            (hit.id, hit.score, dict(hit.parts), hit.text)
+            for hit in index.search("read the zip file", 50, weights=weights, encodings=query)
+        ]
+        for weights in BLENDS
+    ]
+    return found, list(index)
+
+
+def opened_answers(path, **options):
+    """The answers of the index at a path."""
+    with Index.open(path, **options) as index:
+        return answers(index)
+
+
+class Process:
+    """A script in a Python of its own, which can import this module; it is killed when the block ends."""
+
+    def __init__(self, script, *arguments):
+        folder = str(Path(__file__).parent)
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-W",
+                "error",
+                "-c",
+                f"import sys; sys.path.insert(0, {folder!r})\n{script}",
+                *map(str, arguments),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def line(self):
+        """The next line it prints, "" where it ended."""
+        return self._process.stdout.readline().strip()
+
+    def say(self, line):
+        """Send it a line."""
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def end(self, timeout=120):
+        """Wait for its end: the exit code, and what it printed."""
+        out, _ = self._process.communicate(timeout=timeout)
+        return self._process.returncode, out
+
+    def kill(self):
+        """Kill it as the system would, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.kill()
+        self._process.stdin.close()
+        self._process.stdout.close()
