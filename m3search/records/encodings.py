@@ -151,51 +151,84 @@ def lexical_matching_score(a: Mapping[Any, float], b: Mapping[Any, float]) -> fl
     return float(sum(float(weight) * other.get(str(key), 0.0) for key, weight in a.items()))
 
 
-def _dense(value: NDArray[Any]) -> NDArray[np.float32]:
-    array = np.asarray(value)
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise EncodingsError(f"dense vectors are {array.dtype}{list(array.shape)}: give f32[n, dim]")
-    array = np.ascontiguousarray(array, np.float32)
-    _finite(array, "dense vector")
+def _dense(value: Any) -> NDArray[np.float32]:  # noqa: ANN401 - lists of numbers are welcome
+    array = _matrix(value)
+    if array is None:
+        raise EncodingsError(f"dense vectors are {_described(value)}: give f32[n, dim]")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        raise EncodingsError(
+            f"the dense vector of row {int(np.flatnonzero(~finite)[0])} holds a value that is not finite"
+        )
     return array
 
 
 def _lexical(value: Any) -> sparse.csr_array:  # noqa: ANN401 - any scipy sparse class is welcome
     if not sparse.issparse(value):
-        raise EncodingsError(f"lexical weights are a {type(value).__name__}: give a scipy CSR array f32[n, vocab]")
+        raise EncodingsError(f"lexical weights are {_described(value)}: give a scipy CSR array f32[n, vocab]")
+    if value.ndim != 2:
+        raise EncodingsError(f"lexical weights have the shape {value.shape}: give a scipy CSR array f32[n, vocab]")
     if value.dtype.kind != "f":
         raise EncodingsError(f"lexical weights are {value.dtype}: give floats")
-    array = sparse.csr_array(value, dtype=np.float32)
-    if array is value or array.data is value.data:
-        array = array.copy() if not array.has_canonical_format or (array.data <= 0).any() else array
-    array.sum_duplicates()
-    if not np.isfinite(array.data).all():
-        row = int(np.searchsorted(array.indptr, np.flatnonzero(~np.isfinite(array.data))[0], side="right")) - 1
-        raise EncodingsError(f"the lexical weights of row {row} hold a value that is not finite")
-    if (array.data < 0).any():
-        row = int(np.searchsorted(array.indptr, np.flatnonzero(array.data < 0)[0], side="right")) - 1
-        raise EncodingsError(f"the lexical weights of row {row} hold a negative value: weights are >= 0")
-    array.eliminate_zeros()
+    array = sparse.csr_array(value)
+    if len(array.indices) and not 0 <= array.indices.min() <= array.indices.max() < array.shape[1]:
+        raise EncodingsError(
+            f"lexical weights have a column outside of their {array.shape[1]:,}: give CSR that is sound"
+        )
+    if array.dtype != np.float32 or not array.has_canonical_format or not (array.data > 0).all():
+        with np.errstate(over="ignore"):  # what is too large for f32 becomes infinite, and is said below
+            # sorting and adding up work in place, and the caller's arrays are not ours
+            array = sparse.csr_array(array, dtype=np.float32, copy=True)
+        array.sum_duplicates()
+    for wrong, what in ((~np.isfinite(array.data), "value that is not finite"), (array.data < 0, "negative value")):
+        if wrong.any():
+            row = int(np.searchsorted(array.indptr, np.flatnonzero(wrong)[0], side="right")) - 1
+            raise EncodingsError(f"the lexical weights of row {row} hold a {what}: weights are finite and >= 0")
+    if not (array.data > 0).all():
+        array.eliminate_zeros()
     return array
 
 
 def _colbert(value: Any) -> list[NDArray[np.float32]]:  # noqa: ANN401 - any sequence of arrays is welcome
+    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)):
+        raise EncodingsError(f"token vectors are {_described(value)}: give a list of f32[tokens, dim], one a text")
     vectors: list[NDArray[np.float32]] = []
     for row, item in enumerate(value):
-        array = np.asarray(item)
-        if array.ndim != 2 or array.dtype.kind != "f":
-            raise EncodingsError(
-                f"token vectors of row {row} are {array.dtype}{list(array.shape)}: give f32[tokens, dim]"
-            )
+        array = _matrix(item)
+        if array is None:
+            raise EncodingsError(f"token vectors of row {row} are {_described(item)}: give f32[tokens, dim]")
         if vectors and array.shape[1] != vectors[0].shape[1]:
             raise EncodingsError(
                 f"token vectors of row {row} are {array.shape[1]} wide, those of row 0 {vectors[0].shape[1]}"
             )
-        array = np.ascontiguousarray(array, np.float32)
         if not np.isfinite(array).all():
             raise EncodingsError(f"token vectors of row {row} hold a value that is not finite")
         vectors.append(array)
     return vectors
+
+
+def _matrix(value: Any) -> NDArray[np.float32] | None:  # noqa: ANN401 - lists of numbers are welcome
+    """The value as contiguous f32[n, dim > 0], or None if it is no such thing; what f32 cannot hold becomes infinite."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return None
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
+        return None
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
+
+
+def _described(value: Any) -> str:  # noqa: ANN401 - whatever was handed in
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return f"a {type(value).__name__} of rows of different lengths"
+    return f"a {type(value).__name__}" + (
+        f", {array.dtype}{list(array.shape)}" if isinstance(value, list | tuple) else ""
+    )
 
 
 def _offsets(value: Any, rows: int) -> NDArray[np.int64]:  # noqa: ANN401 - a list of ints is welcome
@@ -203,9 +236,16 @@ def _offsets(value: Any, rows: int) -> NDArray[np.int64]:  # noqa: ANN401 - a li
     if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or not len(offsets):
         raise EncodingsError(f"offsets are {offsets.dtype}{list(offsets.shape)}: give i64[n_docs + 1]")
     offsets = offsets.astype(np.int64)
-    if offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
+    if offsets[0] != 0 or offsets[-1] != rows:
         raise EncodingsError(
             f"offsets must rise from 0 to the number of rows, {rows}; they go from {offsets[0]} to {offsets[-1]}"
+        )
+    falling = np.flatnonzero(np.diff(offsets) < 0)
+    if len(falling):
+        document = int(falling[0])
+        raise EncodingsError(
+            f"offsets must rise, but document {document} would have the rows from {offsets[document]} "
+            f"to {offsets[document + 1]}"
         )
     return offsets
 
@@ -215,9 +255,3 @@ def _joined_offsets(parts: Sequence[Encodings]) -> NDArray[np.int64] | None:
         return None
     sizes = [np.ones(len(part), np.int64) if part.offsets is None else np.diff(part.offsets) for part in parts]
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes))])
-
-
-def _finite(array: NDArray[np.float32], what: str) -> None:
-    finite = np.isfinite(array).all(axis=1)
-    if not finite.all():
-        raise EncodingsError(f"the {what} of row {int(np.flatnonzero(~finite)[0])} holds a value that is not finite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -58,16 +59,16 @@ class Hit:
         return self.document.metadata
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything of this hit, ready for JSON."""
+        """Everything of this hit, ready for JSON, which has no NaN and no infinity: these become None."""
         return {
             "rank": self.rank,
             "id": self.id,
-            "score": self.score,
-            "parts": dict(self.parts),
+            "score": _plain(self.score),
+            "parts": _plain(self.parts),
             "title": self.title,
             "text": self.text,
             "span": list(self.span),
-            "metadata": dict(self.metadata),
+            "metadata": _plain(self.metadata),
         }
 
 
@@ -104,13 +105,13 @@ class Hits(Sequence[Hit]):
         return [hit.id for hit in self.hits]
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole answer, ready for JSON."""
+        """The whole answer, ready for JSON; NaN and infinity become None."""
         return {
             "hits": [hit.to_dict() for hit in self.hits],
             "guarantee": self.guarantee,
-            "bound": None if self.bound == float("-inf") else self.bound,
-            "kth_score": self.kth_score,
-            "statistics": dict(self.statistics),
+            "bound": _plain(self.bound),
+            "kth_score": _plain(self.kth_score),
+            "statistics": _plain(self.statistics),
         }
 
     def _repr_html_(self) -> str:
@@ -120,6 +121,17 @@ class Hits(Sequence[Hit]):
         rows = "".join(_html_row(hit, legs) for hit in self.hits)
         note = html.escape(f"{len(self.hits)} hits, {self.guarantee}")
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p>{note}</p>"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON-like values
+    """JSON-like values as json can write them under ``allow_nan=False``."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _html_row(hit: Hit, legs: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Self
 
 from m3search.errors import WeightsError
@@ -30,12 +31,7 @@ class Weights:
 
     def __post_init__(self) -> None:
         for name in LEGS:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise WeightsError(f"weight of {name} is {value!r}: give a number >= 0")
-            if not math.isfinite(value) or value < 0:
-                raise WeightsError(f"weight of {name} is {value}: give a finite number >= 0")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
         if not self.positive():
             raise WeightsError("all weights are 0: at least one leg must weigh more, for example dense=1")
 
@@ -54,7 +50,7 @@ class Weights:
             raise WeightsError(
                 f"weights are a {type(value).__name__}: give Weights, a mapping or 'dense=1,lexical=0.3'"
             )
-        unknown = sorted(set(value) - set(LEGS))
+        unknown = [name for name in value if name not in LEGS]
         if unknown:
             raise WeightsError(f"there is no leg named {unknown[0]!r}: the legs are {', '.join(LEGS)}")
         return cls(**value)
@@ -69,6 +65,18 @@ class Weights:
 
     def __str__(self) -> str:
         return ",".join(f"{name}={weight:g}" for name, weight in self.positive().items())
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):  # numpy's numbers are Real too
+        raise WeightsError(f"weight of {name} is {value!r}: give a number >= 0")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number < 0:
+        raise WeightsError(f"weight of {name} is {number}: give a finite number >= 0")
+    return number
 
 
 def _parse(text: str) -> dict[str, float]:
