@@ -1,0 +1,197 @@
+"""Every command on a small collection: results, JSON, files, exit codes, and what stands where."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from m3search import Index
+
+CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint"
+
+
+def lines(*documents):
+    return "".join(json.dumps(document) + "\n" for document in documents)
+
+
+def test_build_says_what_it_built(m3search, collection, tmp_path):
+    result = m3search("build", collection, "--index", tmp_path / "i", "--encoder", CHECKPOINT)
+    assert result.code == 0
+    assert result.out.startswith(f"{tmp_path / 'i'}: 6 documents in 6 passages, ")
+    assert result.err == ""
+    with Index.open(tmp_path / "i") as index:
+        assert len(index) == 6
+        assert index.info()["legs"] == ["dense", "lexical", "bm25"]
+
+
+def test_build_as_json_reports_what_it_skipped(m3search, tmp_path):
+    source = tmp_path / "docs.jsonl"
+    source.write_text(lines({"id": 1, "text": "one"}, {"text": "no id"}, {"id": 3, "text": ""}) + "{broken\n")
+    command = ("build", source, "--index", tmp_path / "i", "--encoder", "none", "--json")
+    result = m3search(*command, "--on-error", "skip")
+    assert result.code == 0
+    report = result.json
+    assert report["documents"] == 2
+    assert report["empty"] == {"count": 1, "ids": ["3"]}
+    assert [record["where"] for record in report["skipped"]["records"]] == [f"{source}:2", f"{source}:4"]
+    assert report["bytes"] > 0
+    people = m3search(*command[:-1], "--on-error", "skip", "--overwrite")
+    assert "2 records skipped" in people.err
+    assert "1 document has no text" in people.err
+
+
+def test_build_stops_at_a_bad_record_and_leaves_nothing(m3search, tmp_path):
+    source = tmp_path / "docs.jsonl"
+    source.write_text(lines({"id": 1, "text": "one"}, {"text": "no id"}))
+    result = m3search("build", source, "--index", tmp_path / "i", "--encoder", "none")
+    assert result.code == 1
+    assert result.out == ""
+    assert result.err.startswith(f"error: {source}:2: there is no id")
+    assert not (tmp_path / "i").exists()
+
+
+def test_build_reads_standard_input_and_several_sources(m3search, tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("# Heading\n\nmarkdown body\n")
+    (tmp_path / "t.csv").write_text("id,text\nc,from a table\n")
+    command = ("build", "-", notes, tmp_path / "t.csv", "--index", tmp_path / "i", "--encoder", "none", "--json")
+    result = m3search(*command, stdin=lines({"id": "s", "text": "from a stream"}))
+    assert result.code == 0, result.err
+    assert result.json["documents"] == 3
+    with Index.open(tmp_path / "i") as index:
+        assert {document.id for document in index} >= {"s", "c"}
+
+
+def test_build_does_not_overwrite_unless_told(m3search, collection, tmp_path):
+    command = ("build", collection, "--index", tmp_path / "i", "--encoder", "none")
+    assert m3search(*command).code == 0
+    again = m3search(*command)
+    assert again.code == 1
+    assert "holds an index already" in again.err
+    assert m3search(*command, "--overwrite").code == 0
+
+
+def test_a_long_build_is_estimated_first(m3search, tmp_path):
+    source = tmp_path / "docs.jsonl"
+    source.write_text(lines(*({"id": n, "text": f"document number {n} of many"} for n in range(1500))))
+    result = m3search("build", source, "--index", tmp_path / "i", "--encoder", CHECKPOINT)
+    assert result.code == 0, result.err
+    assert result.err.startswith("about 1,500 documents: ")
+    assert "of disk, going by the first 48" in result.err
+    silent = m3search("build", source, "--index", tmp_path / "i", "--encoder", "none", "--overwrite", "--no-estimate")
+    assert silent.err == ""
+
+
+def test_search_shows_parts_and_ids(m3search, built):
+    result = m3search("search", built, "zip archives", "-k", 2, "--weights", "dense=1,bm25=1")
+    assert result.code == 0
+    header = result.out.splitlines()[2]
+    assert header.split() == ["#", "score", "dense", "bm25", "document"]
+    assert "zip" in result.out
+    assert "2 hits, exact" in result.out
+
+
+def test_search_as_json_is_what_the_library_says(m3search, built):
+    result = m3search("search", built, "threads wait", "-k", 3, "--json")
+    with Index.open(built) as index:
+        expected = index.search("threads wait", 3)
+        assert [hit["id"] for hit in result.json["hits"]] == expected.ids
+        assert result.json["hits"][0]["parts"] == pytest.approx(dict(expected[0].parts), abs=1e-6)
+    assert result.json["query"] == "threads wait"
+    assert result.json["guarantee"] == expected.guarantee
+
+
+def test_search_in_some_documents_only(m3search, built):
+    result = m3search("search", built, "read archives", "--id", "tar", "--id", "json", "--json")
+    assert {hit["id"] for hit in result.json["hits"]} == {"tar", "json"}
+
+
+def test_markup_in_a_query_is_text(m3search, built):
+    result = m3search("search", built, "[bold]zip[/bold]")
+    assert "[bold]zip[/bold]" in result.out
+
+
+def test_no_hits_is_an_answer(m3search, built):
+    result = m3search("search", built, "xylophone", "--weights", "bm25=1")
+    assert result.code == 0
+    assert result.out == "xylophone: no hits\n"
+
+
+def test_eval_measures_and_writes_a_run(m3search, built, collection, tmp_path):
+    run = tmp_path / "out.trec"
+    command = ("eval", built, collection, "--weights", "bm25=1", "--run", run)
+    result = m3search(*command, "-m", "nDCG@10", "-m", "P@1", "--json")
+    assert result.code == 0, result.err
+    with Index.open(built) as index:
+        expected = index.evaluate(collection, measures=["nDCG@10", "P@1"], weights="bm25=1")
+    assert result.json["values"] == dict(expected.values)
+    assert result.json["values"]["P@1"] == 1.0
+    assert [line.split()[0] for line in run.read_text().splitlines()][:1] == ["q1"]
+    people = m3search(*command)
+    assert "tiny/test, 2 queries" in people.out
+    assert "nDCG@10" in people.out
+
+
+def test_info_counts_and_verifies(m3search, built):
+    result = m3search("info", built, "--verify", "--json")
+    assert result.code == 0
+    assert result.json["documents"] == 6
+    assert result.json["verified"] is True
+    assert result.json["legs"] == ["dense", "lexical", "bm25", "colbert"]
+    people = m3search("info", built)
+    assert "dense, lexical, bm25, colbert" in people.out
+
+
+def test_info_of_a_damaged_index_fails(m3search, built, tmp_path):
+    shutil.copytree(built, tmp_path / "i")
+    vectors = next((tmp_path / "i" / "segments").glob("*.vectors"))
+    damaged = bytearray(vectors.read_bytes())
+    damaged[-1] ^= 1
+    vectors.write_bytes(damaged)
+    result = m3search("info", tmp_path / "i", "--verify")
+    assert result.code == 1
+    assert "checksum" in result.err
+    assert result.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "{nowhere}", "zip"], "is not there"),
+        (["search", "{built}", "zip", "-k", "0"], "k is 0"),
+        (["search", "{built}", "zip", "--weights", "foo=1"], "no leg named 'foo'"),
+        (["search", "{built}", "zip", "--weights", "dense=-1"], "-1"),
+        (["eval", "{built}", "{nowhere}"], "no such folder"),
+        (["eval", "{built}", "{collection}", "--split", "dev"], "the splits there are test"),
+        (["info", "{nowhere}"], "is not there"),
+        (["build", "{nowhere}", "--index", "{nowhere}"], "no such file"),
+        (["build", "{collection}", "--index", "{nowhere}", "--on-error", "guess"], "on_error is 'guess'"),
+        (["build", "{collection}", "--index", "{nowhere}", "--encoder", "{nowhere}"], "no encoder"),
+    ],
+)
+def test_what_fails_says_so_and_exits_with_1(m3search, built, collection, tmp_path, arguments, message):
+    places = {"nowhere": tmp_path / "nowhere", "built": built, "collection": collection}
+    result = m3search(*(argument.format(**places) for argument in arguments))
+    assert result.code == 1
+    assert result.err.startswith("error: ")
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_wrong_arguments_exit_with_2(m3search):
+    assert m3search("search").code == 2
+    assert m3search("fly").code == 2
+    assert m3search("search", "x", "y", "-k", "many").code == 2
+
+
+def test_doctor_runs_everything_once(m3search):
+    result = m3search("doctor", "--json")
+    checks = {check["name"]: check for check in result.json["checks"]}
+    assert result.code == (0 if all(check["ok"] for check in checks.values()) else 1)
+    assert {"torch", "faiss", "store", "encoder mini"} == set(checks)
+    assert checks["store"]["result"].startswith("built, verified and searched 2 documents, 1 hit")
+    assert result.json["versions"]["torch"]
