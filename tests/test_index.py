@@ -132,6 +132,27 @@ def test_segment_size_changes_no_bit(tmp_path):
     assert answers[0] == answers[1] == answers[2]
 
 
+def test_texts_in_several_batches_of_encodings_are_numbered_through():
+    _, encodings = make(30)
+    batches = [encodings.rows(0, 10), encodings.rows(10, 12), encodings.rows(12, 30)]
+    texts = (f"text {number}" for number in range(30))
+    with Index.build(texts, encoder=None, encodings=batches) as index:
+        assert [document.id for document in index] == [str(number) for number in range(30)]
+        assert index.search(encodings.rows(11, 12), 1, weights="dense=1").ids == ["11"]
+
+
+def test_skipped_records_take_their_rows_of_every_batch_with_them():
+    documents, encodings = make(30)
+    given = [document if number not in {3, 15, 29} else {"text": "no id"} for number, document in enumerate(documents)]
+    batches = [encodings.rows(0, 10), encodings.rows(10, 12), encodings.rows(12, 30)]
+    with pytest.warns(errors.M3SearchWarning, match="3 records skipped"):
+        index = Index.build(given, encoder=None, encodings=batches, on_error="skip")
+    with index:
+        assert len(index) == 27
+        for row in (2, 4, 16, 28):
+            assert index.search(encodings.rows(row, row + 1), 1, weights="dense=1").ids == [documents[row].id]
+
+
 def test_another_process_gives_the_same_answer(tmp_path):
     documents, encodings = make(40)
     with Index.build(documents, tmp_path / "i", encoder=None, encodings=encodings) as index:

@@ -170,15 +170,14 @@ class Builder:
             self._check(batch, first)
             count = batch.documents
             taken = _Window(records, count)
-            accepted = list(self._accepted(taken))
+            accepted = list(self._accepted(taken, first))
             if taken.left:
                 raise EncodingsError(
                     f"there are encodings for at least {first + count:,} documents, but only {first + count - taken.left:,} "
                     f"documents: give both in the same number and order"
                 )
-            # ordinals count from 0 in every window
-            rows = [number.ordinal for number in accepted]
-            documents = [number.document for number in accepted]
+            rows = [found.ordinal - first for found in accepted]
+            documents = [found.document for found in accepted]
             self._append(
                 documents,
                 [_given(document, batch, row) for document, row in zip(documents, rows, strict=True)],
@@ -203,9 +202,9 @@ class Builder:
 
     # -- one document after the other --
 
-    def _accepted(self, records: Iterable[Record]) -> Iterator[Accepted]:
-        """Valid documents with new ids."""
-        for accepted in read_documents(records, self.report.skipped if self._skip else None):
+    def _accepted(self, records: Iterable[Record], first: int = 0) -> Iterator[Accepted]:
+        """Valid documents with new ids; `first` is the ordinal of the first record."""
+        for accepted in read_documents(records, self.report.skipped if self._skip else None, first):
             if self._seen.add(accepted.document.id):
                 yield accepted
                 continue

@@ -46,7 +46,7 @@ class Accepted(NamedTuple):
     """A document that may be indexed.
 
     Attributes:
-        ordinal: its place among all records from 0, skipped ones counted: the row of encodings that come with it.
+        ordinal: its place among all records, skipped ones counted.
         where: the place it was read from.
         document: valid, but its id is not yet known to be unique.
     """
@@ -75,17 +75,18 @@ def _records(documents: Iterable[object]) -> Iterator[Record]:
         yield value if isinstance(value, Record) else Record(f"document {ordinal}", value)
 
 
-def read_documents(records: Iterable[Record], skipped: SkipReport | None = None) -> Iterator[Accepted]:
+def read_documents(records: Iterable[Record], skipped: SkipReport | None = None, first: int = 0) -> Iterator[Accepted]:
     """The documents of the records that make one.
 
     Args:
         records: from a source or `from_iterable`.
         skipped: notes every record that makes none; None: the first such record raises.
+        first: ordinal of the first record.
 
     Raises:
         SourceError, DocumentError: a bad record while `skipped` is None; a file that cannot be read on, always.
     """
-    for ordinal, record in enumerate(records):
+    for ordinal, record in enumerate(records, first):
         try:
             document = record.document(ordinal)
         except InputError as error:
