@@ -200,7 +200,7 @@ class Index:
             StorageError: the disk refuses it.
         """
         with self._reading() as snapshot:
-            copy_index(self._environment, snapshot, Path(path))
+            copy_index(snapshot, Path(path))
 
     def close(self) -> None:
         """Give everything back; hits that are still held can be read on. Closing twice does nothing."""

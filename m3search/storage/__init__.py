@@ -5,7 +5,8 @@ in the store is the only commit point.
 """
 
 from m3search.storage.environment import Environment
-from m3search.storage.index_writer import IndexWriter, copy_index
+from m3search.storage.index_copy import copy_index
+from m3search.storage.index_writer import IndexWriter
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash

@@ -6,6 +6,7 @@ the disk, and it never changes after that.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -30,8 +31,8 @@ class Directory:
         Raises:
             StorageError: the disk refuses it.
         """
+        make_directory(self.path)
         try:
-            self.path.mkdir(exist_ok=True)
             return FileWriter(self.path / name)
         except OSError as error:
             raise StorageError(f"cannot write {self.path / name}: {error.strerror}") from error
@@ -42,24 +43,32 @@ class Directory:
         Raises:
             FileNotFoundError: it is gone; a reader then looks for a newer manifest.
             CorruptionError: it is not `size` bytes long.
+            StorageError: it cannot be opened or mapped.
         """
         path = self.path / name
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno()).st_size
-            if found != size:
-                raise CorruptionError(f"{path} has {found:,} bytes, should have {size:,}: restore the index")
-            # the mapping outlives the descriptor and ends with its last view
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        try:
+            with path.open("rb") as file:
+                found = os.fstat(file.fileno()).st_size
+                if found != size:
+                    raise CorruptionError(
+                        f"{path} has {found:,} bytes, should have {size:,}: restore the index or build it again"
+                    )
+                # the mapping outlives the descriptor and ends with its last view
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
     def names(self) -> list[str]:
         """All files, unfinished ones too, sorted."""
         return sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
 
     def remove(self, name: str) -> bool:
-        """Remove a file that no generation names; False where the system will not while somebody maps it (Windows)."""
+        """Remove a file that no generation names; False where the system will not: on Windows while somebody maps it."""
         try:
             (self.path / name).unlink(missing_ok=True)
-        except PermissionError:
+        except OSError:
             return False
         return True
 
@@ -113,15 +122,35 @@ class FileWriter:
     def discard(self) -> None:
         """Forget the file, if it was not published."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # closing writes what is buffered, which a full disk refuses again
+                self._file.close()
             self._file = None
-            self._part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next writer removes it
+                self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.discard()
+
+
+def make_directory(path: Path) -> None:
+    """Make a folder with its parents, durably, if it is not there.
+
+    Raises:
+        StorageError: the disk refuses it.
+    """
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            sync_directory(folder.parent)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def sync_directory(path: Path) -> None:

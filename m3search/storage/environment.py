@@ -15,32 +15,54 @@ from typing import TYPE_CHECKING, Any, Self
 import lmdb
 
 from m3search.errors import ClosedError, CorruptionError, IndexNotFoundError, StorageError
-from m3search.storage.directory import sync_directory
+from m3search.storage.directory import make_directory, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _DATA_FILE = "data.mdb"
+_LOCK_FILE = "lock.mdb"
 _MAP_SIZE = 2**30 if os.name == "nt" else 64 * 2**30  # Windows allocates the whole map on the disk, others a hole
 _MAX_READERS = 1024
 _META_PAGES = 2
 _SMALLEST_PAGE = 4096
+_ROOM = 2**20
 
+# the data file is the key: LMDB holds it open, so its number is not given to another file as a removed folder's is
 _open: dict[tuple[int, int], Environment] = {}
-_open_lock = threading.Lock()
+_open_lock = threading.RLock()  # the garbage collector may end a snapshot wherever this thread stands
+
+
+def _forget() -> None:
+    """In a forked child: the parent's environments are not ours, and its locks may be held for ever."""
+    global _open_lock
+    _open.clear()
+    _open_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 class Environment:
-    """A reference-counted LMDB environment; get one with `Environment.open`."""
+    """A reference-counted LMDB environment; get one with `Environment.open`.
 
-    def __init__(self, path: Path, key: tuple[int, int], env: Any, *, read_only: bool) -> None:  # noqa: ANN401 - lmdb is untyped
+    Attributes:
+        path: the folder ``store``.
+        read_only: the folder or its data cannot be written.
+        key: the identity of its data file.
+        locked: readers are registered, so that no writer reuses what they read; it takes write permission for ``lock.mdb``.
+    """
+
+    def __init__(self, path: Path, env: Any, *, read_only: bool, locked: bool) -> None:  # noqa: ANN401 - lmdb is untyped
         self.path = path
         self.read_only = read_only
-        self._key = key
-        self._env = env
+        self.locked = locked
         self.pid = os.getpid()
         self.users = 0
+        self.key = _identity(path / _DATA_FILE)
+        self._env = env
         self._readers = 0
 
     @classmethod
@@ -50,46 +72,53 @@ class Environment:
         Raises:
             IndexNotFoundError: no store is there, and `create` is not set.
             CorruptionError: the store is shorter than it says; reading it would kill the process.
-            StorageError: LMDB refuses it.
+            StorageError: the disk or LMDB refuses it.
         """
+        data = path / _DATA_FILE
         if create:
-            path.mkdir(parents=True, exist_ok=True)
-            sync_directory(path.parent)
-        elif not (path / _DATA_FILE).is_file():
+            make_directory(path)
+        elif not data.is_file():
             raise IndexNotFoundError(f"{path.parent} holds no index: build one there, or name another path")
-        status = path.stat()
-        key = (status.st_dev, status.st_ino)
         with _open_lock:
-            environment = _open.get(key)
-            if environment is None or environment.pid != os.getpid():
-                environment = cls._start(path, key)
-                _open[key] = environment
-            environment.users += 1
+            environment = _open.get(_identity(data)) if data.is_file() else None
+            if environment is not None:
+                environment.users += 1
+                if environment.closed:  # closed by the garbage collector in between
+                    environment = None
+            if environment is None:
+                environment = cls._start(path, create=create)
+                environment.users = 1
+                _open[environment.key] = environment
         return environment  # type: ignore[return-value] # the registry holds this class's
 
     @classmethod
-    def _start(cls, path: Path, key: tuple[int, int]) -> Self:
-        # a process that may write opens for writing at once: LMDB cannot open a second time when a writer comes later
-        writable = os.access(path, os.W_OK) and (
-            not (path / _DATA_FILE).exists() or os.access(path / _DATA_FILE, os.W_OK)
-        )
-        data = path / _DATA_FILE
-        if data.exists() and data.stat().st_size < _META_PAGES * _SMALLEST_PAGE:
+    def _start(cls, path: Path, *, create: bool) -> Self:
+        data, lock = path / _DATA_FILE, path / _LOCK_FILE
+        size = data.stat().st_size if data.exists() else 0
+        # a build that was killed at its first step leaves an empty file, which LMDB begins anew
+        if size < _META_PAGES * _SMALLEST_PAGE and (size or not create):
             raise CorruptionError(f"{data} is cut off: restore the index or build it again")
+        # a process that may write opens for writing at once: LMDB cannot open a second time when a writer comes later
+        writable = os.access(path, os.W_OK) and (not data.exists() or os.access(data, os.W_OK))
+        locked = writable or os.access(lock, os.W_OK)
         try:
             env = lmdb.open(
                 str(path),
                 map_size=_MAP_SIZE,
                 max_readers=_MAX_READERS,
                 readonly=not writable,
-                lock=writable,
+                lock=locked,
                 meminit=False,
                 max_spare_txns=4,
             )
+        except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
+            raise CorruptionError(f"{data} is damaged ({error}): restore the index or build it again") from error
         except lmdb.Error as error:
             raise StorageError(f"cannot open the store {path}: {error}") from error
-        environment = cls(path, key, env, read_only=not writable)
         try:
+            if not size:
+                sync_directory(path)
+            environment = cls(path, env, read_only=not writable, locked=locked)
             environment._check_size()
         except BaseException:
             env.close()
@@ -98,13 +127,23 @@ class Environment:
 
     def _check_size(self) -> None:
         # LMDB maps the file without looking at its length: a page past its end is a SIGBUS
-        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        needed = self._used()
         found = (self.path / _DATA_FILE).stat().st_size
         if found < needed:
             raise CorruptionError(
                 f"{self.path / _DATA_FILE} has {found:,} bytes, should have {needed:,}: it was cut off; "
                 f"restore the index or build it again"
             )
+
+    def _used(self) -> int:
+        """Bytes up to the last page."""
+        pages: int = self._env.info()["last_pgno"] + 1
+        return pages * int(self._env.stat()["psize"])
+
+    @property
+    def closed(self) -> bool:
+        """Whether its last user has closed it."""
+        return self._env is None
 
     @property
     def env(self) -> Any:  # noqa: ANN401 - lmdb is untyped
@@ -113,54 +152,122 @@ class Environment:
         Raises:
             ClosedError: closed, or inherited through a fork.
         """
-        if self._env is None:
-            raise ClosedError(f"the store {self.path} is closed: open the index again")
         if os.getpid() != self.pid:
             raise ClosedError(
                 f"the store {self.path} was opened before this process was forked: open the index in the child, "
                 f"or start children with the method 'spawn'"
             )
+        if self._env is None:
+            raise ClosedError(f"the store {self.path} is closed: open the index again")
         return self._env
+
+    # -- reading --
 
     def begin_read(self) -> Any:  # noqa: ANN401 - lmdb is untyped
         """A read transaction, which sees the last commit and keeps seeing it; its values are views into the map.
 
         It holds the environment open until `end_read`.
         """
-        env = self.env
-        try:
-            try:
-                transaction = env.begin(buffers=True)
-            except lmdb.MapResizedError:
-                env.set_mapsize(0)  # another process made it larger; 0 takes its size over
-                transaction = env.begin(buffers=True)
-        except lmdb.Error as error:
-            raise StorageError(f"cannot read the store {self.path}: {error}") from error
         with _open_lock:
+            try:
+                transaction = self._begin(self.env)
+            except lmdb.Error as error:
+                raise StorageError(f"cannot read the store {self.path}: {error}") from error
             self.users += 1
             self._readers += 1
         return transaction
 
+    def _begin(self, env: Any) -> Any:  # noqa: ANN401 - lmdb is untyped
+        try:
+            return env.begin(buffers=True)
+        except lmdb.MapResizedError as error:
+            # another process made it larger; our map moves when it follows, and takes the views of our snapshots with it
+            if self._readers:
+                raise StorageError(
+                    f"the store {self.path} has outgrown its map: close this index everywhere in this process, "
+                    f"then open it again"
+                ) from error
+            env.set_mapsize(0)
+        except lmdb.ReadersFullError:
+            env.reader_check()  # killed processes hold places
+        return env.begin(buffers=True)
+
     def end_read(self, transaction: Any) -> None:  # noqa: ANN401 - lmdb is untyped
         """End a read transaction, after the last use of its views."""
-        if os.getpid() == self.pid:
-            transaction.abort()
         with _open_lock:
+            if os.getpid() == self.pid:
+                transaction.abort()
             self._readers -= 1
-        self.close()
+            self.close()
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[Any]:
-        """A write transaction: committed and durable when the block ends, rolled back when it raises.
+    def check(self, transaction: Any) -> None:  # noqa: ANN401 - lmdb is untyped
+        """Make sure that a read transaction can still be trusted.
 
         Raises:
-            StorageError: the disk is full or failing, or the map is.
+            ClosedError: closed, or inherited through a fork.
+            StorageError: it is not registered with writers, and one has committed since it began.
         """
+        env = self.env
+        if not self.locked and env.info()["last_txnid"] != transaction.id():
+            raise StorageError(
+                f"{self.path.parent} was changed while it was open here: open it again; it stays readable through changes "
+                f"where {self.path / _LOCK_FILE} can be written"
+            )
+
+    def get(self, transaction: Any, key: bytes) -> memoryview | None:  # noqa: ANN401 - lmdb is untyped
+        """The value of a key as a view that ends with its transaction, or None.
+
+        Raises:
+            CorruptionError: LMDB's pages are damaged on the way there.
+        """
+        try:
+            value: memoryview | None = transaction.get(key)
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
+        return value
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Any]:
+        """A read transaction for the length of a block.
+
+        Raises:
+            CorruptionError: LMDB's pages are damaged.
+        """
+        transaction = self.begin_read()
+        try:
+            yield transaction
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
+        finally:
+            self.end_read(transaction)
+
+    def _damaged(self, error: Exception) -> CorruptionError:
+        return CorruptionError(f"the store {self.path} is damaged ({error}): restore the index or build it again")
+
+    # -- writing --
+
+    @contextlib.contextmanager
+    def write(self, *, deletes: bool = False) -> Iterator[Any]:
+        """A write transaction: committed and durable when the block ends, rolled back when it raises.
+
+        The caller holds the index's write lock.
+
+        Args:
+            deletes: keys are deleted in it, and few written.
+
+        Raises:
+            StorageError: the disk is full or failing, or the map is; or the store cannot be written at all.
+        """
+        if self.read_only:
+            raise StorageError(f"{self.path} cannot be written: make the folder writable and open the index again")
         self._grow()
         env = self.env
         try:
+            env.reader_check()  # killed readers keep pages from being used again
             with env.begin(write=True, buffers=True) as transaction:
                 yield transaction
+                if deletes:
+                    self._lengthen()
         except lmdb.MapFullError as error:
             raise StorageError(
                 f"the store {self.path} has reached its map size: close this index's readers in this process, try again"
@@ -170,43 +277,57 @@ class Environment:
             raise StorageError(
                 f"cannot commit to {self.path}: {error}; see that the disk has space and works"
             ) from error
+        finally:
+            if deletes:
+                self._shorten()
+
+    def _lengthen(self) -> None:
+        """Make the file as long as its last page can say after this transaction, with a hole.
+
+        LMDB does not write a page that a transaction took and gave back. Where such pages end the file, it is shorter than
+        its last page says and looks cut off. A transaction that deletes copies a page once at most.
+        """
+        if os.name == "nt":  # as long as the map already
+            return
+        data = self.path / _DATA_FILE
+        length = 2 * self._used() + self._used() // 64 + _ROOM
+        try:
+            if data.stat().st_size < length:
+                os.truncate(data, length)
+        except OSError as error:
+            raise StorageError(
+                f"cannot commit to {self.path}: {error.strerror}; see that the disk has space"
+            ) from error
+
+    def _shorten(self) -> None:
+        if os.name != "nt" and self._env is not None:
+            with contextlib.suppress(OSError):  # it is only longer than it need be
+                os.truncate(self.path / _DATA_FILE, self._used())
 
     def _grow(self) -> None:
-        env = self.env
-        info = env.info()
-        used = (info["last_pgno"] + 1) * env.stat()["psize"]
-        # the map moves when it grows, and takes the views of this process's snapshots with it
-        if used > info["map_size"] // 2 and not self._readers:
-            env.set_mapsize(info["map_size"] * 2)
+        with _open_lock:
+            env = self.env
+            size = env.info()["map_size"]
+            # the map moves when it grows, and takes the views of this process's snapshots with it
+            if self._used() > size // 2 and not self._readers:
+                env.set_mapsize(size * 2)
 
     def info(self) -> dict[str, int]:
         """Bytes of the store: ``file``, ``map``, and ``used`` up to the last page."""
-        info = self.env.info()
-        page = self.env.stat()["psize"]
-        return {
-            "file": (self.path / _DATA_FILE).stat().st_size,
-            "map": info["map_size"],
-            "used": (info["last_pgno"] + 1) * page,
-        }
-
-    def copy(self, path: Path) -> None:
-        """A consistent, compacted copy of the store in another folder."""
-        path.mkdir(parents=True)
-        try:
-            self.env.copy(str(path), compact=True)
-        except lmdb.Error as error:
-            raise StorageError(f"cannot copy the store to {path}: {error}") from error
-        with (path / _DATA_FILE).open("rb") as file:
-            os.fsync(file.fileno())
-        sync_directory(path)
+        size = self.env.info()["map_size"]
+        return {"file": (self.path / _DATA_FILE).stat().st_size, "map": size, "used": self._used()}
 
     def close(self) -> None:
         """Give one `open` back; the last one closes LMDB."""
         with _open_lock:
             self.users -= 1
-            if self.users == 0 and self._env is not None:
-                if os.getpid() == self.pid:
-                    self._env.close()
+            if self.users == 0 and self._env is not None and os.getpid() == self.pid:
+                self._env.close()
                 self._env = None
-                if _open.get(self._key) is self:
-                    del _open[self._key]
+                if _open.get(self.key) is self:
+                    del _open[self.key]
+
+
+def _identity(data: Path) -> tuple[int, int]:
+    status = data.stat()
+    return status.st_dev, status.st_ino

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Self
 import filelock
 import numpy as np
 
-from m3search.errors import IndexExistsError, InputError, LockedError, StorageError
+from m3search.errors import CorruptionError, IndexExistsError, InputError, LockedError, StorageError
 from m3search.storage.codec import pack_array
-from m3search.storage.directory import Directory, sync_directory
+from m3search.storage.directory import Directory, make_directory
 from m3search.storage.environment import Environment
 from m3search.storage.keys import (
     BUILDING_KEY,
@@ -54,18 +54,18 @@ class IndexWriter:
         self.path = path
         self.directory = Directory(path / _SEGMENTS)
         self._failed = False
-        self._lock = filelock.FileLock(path / _LOCK)
+        self._lock = filelock.FileLock(path / _LOCK, thread_local=False)  # any thread may close
         self._take_lock(create=create)
         try:
             self.environment = Environment.open(path / _STORE, create=create)
         except BaseException:
-            self._lock.release()
+            self._release_lock()
             raise
 
     def _take_lock(self, *, create: bool) -> None:
         try:
             if create:
-                self.path.mkdir(parents=True, exist_ok=True)
+                make_directory(self.path)
             self._lock.acquire(timeout=0)
             (self.path / _HOLDER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         except filelock.Timeout as error:
@@ -79,7 +79,7 @@ class IndexWriter:
         try:
             holder = json.loads((self.path / _HOLDER).read_text())
             return f"process {holder['pid']} on {holder['host']}"
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return "another process"
 
     @classmethod
@@ -88,20 +88,18 @@ class IndexWriter:
 
         Raises:
             IndexExistsError: an index is there and `overwrite` is not set, or something else is there.
+            IndexFormatError: an index of a newer version is there.
+            CorruptionError: a damaged index is there; with `overwrite` only where LMDB cannot open it.
             LockedError: another writer holds it.
+            StorageError: the folder cannot be written, or the disk is full or failing.
         """
-        store = path / _STORE / "data.mdb"
         if path.exists() and not path.is_dir():
             raise IndexExistsError(f"{path} is a file: name a folder for the index")
-        if (
-            path.is_dir()
-            and not store.exists()
-            and not {entry.name for entry in path.iterdir()} <= {_LOCK, _HOLDER, _STORE}
-        ):
+        if _is_foreign(path):
             raise IndexExistsError(f"{path} is no index and not empty: name another folder")
         writer = cls(path, create=True)
         try:
-            if writer.manifest() is not None and not overwrite:
+            if writer._served(overwrite=overwrite) and not overwrite:
                 raise IndexExistsError(
                     f"{path} holds an index already: pass overwrite=True to replace it, or name another path"
                 )
@@ -115,19 +113,27 @@ class IndexWriter:
 
     def manifest(self, key: bytes = MANIFEST_KEY) -> Manifest | None:
         """The published manifest, or the stage's with `BUILDING_KEY`; None where there is none."""
-        transaction = self.environment.begin_read()
-        try:
+        with self.environment.read() as transaction:
             blob = transaction.get(key)
-            return None if blob is None else Manifest.unpack(bytes(blob), f"the manifest of {self.path}")
-        finally:
-            self.environment.end_read(transaction)
+            return None if blob is None else Manifest.unpack(bytes(blob), key, f"the manifest of {self.path}")
+
+    def _served(self, *, overwrite: bool) -> bool:
+        """Whether an index is served; a damaged manifest goes where it is to be replaced anyway."""
+        try:
+            return self.manifest() is not None
+        except CorruptionError:
+            if not overwrite:
+                raise
+            with self._commit(deletes=True) as transaction:
+                transaction.delete(MANIFEST_KEY)
+            return False
 
     @contextlib.contextmanager
-    def _commit(self) -> Iterator[Any]:
+    def _commit(self, *, deletes: bool = False) -> Iterator[Any]:
         if self._failed:
             raise StorageError(f"a commit to {self.path} failed before: close this writer and open the index again")
         try:
-            with self.environment.write() as transaction:
+            with self.environment.write(deletes=deletes) as transaction:
                 yield transaction
         except StorageError:
             # what is on the disk after a failed commit or fsync is unknown until it is opened anew
@@ -140,7 +146,7 @@ class IndexWriter:
         """Begin a build."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         with self._commit() as transaction:
-            transaction.put(BUILDING_KEY, Manifest(0, config, (), created).pack())
+            transaction.put(BUILDING_KEY, Manifest(0, config, (), created).pack(BUILDING_KEY))
 
     def new_segment(self) -> SegmentWriter:
         """A segment for the stage."""
@@ -152,22 +158,25 @@ class IndexWriter:
         with self._commit() as transaction:
             segment.put(transaction)
             staged = stage.with_segments((*stage.segments, segment.info))
-            transaction.put(BUILDING_KEY, staged.pack())
+            transaction.put(BUILDING_KEY, staged.pack(BUILDING_KEY))
 
     def publish(self) -> Manifest:
         """Make the stage the served generation, in one commit; the old generation's bytes are freed after it."""
         served = self.manifest()
         published = replace(self._stage(), generation=1 if served is None else served.generation + 1)
-        with self._commit() as transaction:
-            transaction.put(MANIFEST_KEY, published.pack())
+        with self._commit(deletes=True) as transaction:
+            transaction.put(MANIFEST_KEY, published.pack(MANIFEST_KEY))
             transaction.delete(BUILDING_KEY)
-        self.collect()
+        with contextlib.suppress(StorageError):  # it is published; the next writer removes what is left
+            self.collect()
         return published
 
     def discard_stage(self) -> None:
         """Forget the stage and every other garbage; what is served stays as it is."""
-        if self.manifest(BUILDING_KEY) is not None:
-            with self._commit() as transaction:
+        with self.environment.read() as transaction:
+            staged = transaction.get(BUILDING_KEY) is not None
+        if staged:
+            with self._commit(deletes=True) as transaction:
                 transaction.delete(BUILDING_KEY)
         self.collect()
 
@@ -184,8 +193,11 @@ class IndexWriter:
 
         Raises:
             InputError: an id is not there; nothing is deleted then.
+            StorageError: the disk is full or failing.
         """
         wanted = list(dict.fromkeys(identifiers))
+        if not wanted:
+            return 0
         with Snapshot.latest(self.environment, self.path) as snapshot:
             live: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
             for identifier in wanted:
@@ -209,10 +221,10 @@ class IndexWriter:
         segments = tuple(updated(info) for info in manifest.segments)
         with self._commit() as transaction:
             for uuid, bits in live.items():
-                blob = pack_array(np.packbits(bits, bitorder="little"))
-                transaction.put(array_key(bytes.fromhex(uuid), LIVE), blob)
+                key = array_key(bytes.fromhex(uuid), LIVE)
+                transaction.put(key, pack_array(np.packbits(bits, bitorder="little"), key))
             successor = replace(manifest, generation=manifest.generation + 1, segments=segments)
-            transaction.put(MANIFEST_KEY, successor.pack())
+            transaction.put(MANIFEST_KEY, successor.pack(MANIFEST_KEY))
 
     # -- garbage --
 
@@ -233,7 +245,7 @@ class IndexWriter:
         if not dead:
             return False
         left = _DELETES_A_TRANSACTION
-        with self._commit() as transaction, transaction.cursor() as cursor:
+        with self._commit(deletes=True) as transaction, transaction.cursor() as cursor:
             for prefix in map(segment_prefix, dead):
                 found = cursor.set_range(prefix)
                 while found and left and bytes(cursor.key()[: len(prefix)]) == prefix:
@@ -243,40 +255,53 @@ class IndexWriter:
 
     def _stored_segments(self) -> list[bytes]:
         """The segments that have keys, found by skipping from one to the next."""
-        transaction = self.environment.begin_read()
-        try:
-            segments = []
-            with transaction.cursor() as cursor:
-                found = cursor.set_range(SEGMENTS)
-                while found:
-                    segments.append(segment_of(bytes(cursor.key())))
-                    found = cursor.set_range(after_segment(segments[-1]))
-            return segments
-        finally:
-            self.environment.end_read(transaction)
+        segments: list[bytes] = []
+        with self.environment.read() as transaction, transaction.cursor() as cursor:
+            found = cursor.set_range(SEGMENTS)
+            while found:
+                segments.append(segment_of(bytes(cursor.key())))
+                found = cursor.set_range(after_segment(segments[-1]))
+        return segments
 
     # -- lifetime --
 
     def discard_unfinished(self) -> None:
-        """Forget the stage and close; what was served stays, and if that is nothing the folder's contents go."""
-        empty = self.manifest() is None
+        """Forget the stage and close; what was served stays, and if that is nothing the folder's contents go.
+
+        It is called when a build has failed, and raises nothing that would hide why: the next writer removes what is left.
+        """
+        empty = False
         try:
-            if not empty and not self._failed:  # after a failed commit the next writer cleans up
+            empty = self.manifest() is None
+            if not empty and not self._failed:
                 self.discard_stage()
+        except StorageError:
+            pass
         finally:
-            self.close()
+            self.environment.close()
+            if empty:
+                self._remove_all()
+            self._release_lock()
         if empty:
-            for name in (_STORE, _SEGMENTS):
-                shutil.rmtree(self.path / name, ignore_errors=True)
-            for name in (_LOCK, _HOLDER):
-                (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: something that is not ours
                 self.path.rmdir()
+
+    def _remove_all(self) -> None:
+        # the store goes last: without it the folder would look like somebody else's
+        for name in (_SEGMENTS, _STORE):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (_HOLDER, _LOCK):
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Release store and lock."""
         self.environment.close()
-        (self.path / _HOLDER).unlink(missing_ok=True)
+        self._release_lock()
+
+    def _release_lock(self) -> None:
+        with contextlib.suppress(OSError):  # the next writer writes its own
+            (self.path / _HOLDER).unlink(missing_ok=True)
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -286,34 +311,9 @@ class IndexWriter:
         self.close()
 
 
-def copy_index(environment: Environment, snapshot: Snapshot, destination: Path) -> None:
-    """A copy of one generation in a new folder; it appears there whole or not at all.
-
-    Raises:
-        IndexExistsError: something is there.
-        StorageError: the disk refuses it.
-    """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise IndexExistsError(f"{destination} is there already: name another path")
-    part = destination.with_name(destination.name + ".part")
-    source = environment.path.parent / _SEGMENTS
-    try:
-        if part.exists():
-            shutil.rmtree(part)
-        (part / _SEGMENTS).mkdir(parents=True)
-        for info in snapshot.manifest.segments:
-            for suffix in info.files:
-                target = part / _SEGMENTS / info.file_name(suffix)
-                shutil.copyfile(source / info.file_name(suffix), target)
-                with target.open("rb") as file:
-                    os.fsync(file.fileno())
-        environment.copy(part / _STORE)
-        sync_directory(part / _SEGMENTS)
-        sync_directory(part)
-        if destination.exists():
-            destination.rmdir()
-        part.rename(destination)
-        sync_directory(destination.parent)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise StorageError(f"cannot copy the index to {destination}: {error.strerror}") from error
+def _is_foreign(path: Path) -> bool:
+    """Whether a folder holds something that is no index, nor what a killed build may leave."""
+    data = path / _STORE / "data.mdb"
+    if not path.is_dir() or (data.is_file() and data.stat().st_size):
+        return False
+    return not {entry.name for entry in path.iterdir()} <= {_LOCK, _HOLDER, _STORE}

@@ -138,8 +138,8 @@ class Manifest:
         """The same with other segments."""
         return replace(self, segments=segments)
 
-    def pack(self) -> bytes:
-        """As a record for the store."""
+    def pack(self, key: bytes) -> bytes:
+        """As a record for the store, under this key."""
         return pack_record(
             {
                 "format": FORMAT_VERSION,
@@ -147,18 +147,19 @@ class Manifest:
                 "config": self.config.to_dict(),
                 "segments": [asdict(segment) for segment in self.segments],
                 "created": self.created,
-            }
+            },
+            key,
         )
 
     @classmethod
-    def unpack(cls, blob: bytes | memoryview, where: str) -> Self:
-        """From the store's record.
+    def unpack(cls, blob: bytes | memoryview, key: bytes, where: str) -> Self:
+        """From the store's record under this key; every format keeps the record's layout and its "format".
 
         Raises:
             CorruptionError: the record is not what was written.
             IndexFormatError: it was written by a newer version.
         """
-        record = unpack_record(blob, where)
+        record = unpack_record(blob, key, where)
         if not isinstance(record, dict) or not isinstance(record.get("format"), int):
             raise CorruptionError(f"{where} is no manifest: restore the index or build it again")
         if record["format"] > FORMAT_VERSION:

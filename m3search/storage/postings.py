@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3search.errors import CorruptionError
+from m3search.storage.codec import check_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,18 +131,15 @@ class Field:
         self._check(passages, where)
 
     def _check(self, passages: int, where: str) -> None:
-        postings = len(self.posting_docids)
-        consistent = (
-            len(self.posting_values) == len(self.row_terms) == len(self.row_values) == postings
-            and len(self.row_ends) == passages + 1
-            and len(self.posting_ends) == self.size + 1
-            and self.row_ends[0] == self.posting_ends[0] == 0
-            and self.row_ends[-1] == self.posting_ends[-1] == postings
-            and (self.term_ends is None or (self.term_ends[0] == 0 and self.term_ends[-1] == len(self.terms)))
-            and (self.lengths is None or len(self.lengths) == passages)
+        same_length = len(
+            {len(self.posting_docids), len(self.posting_values), len(self.row_terms), len(self.row_values)}
         )
-        if not consistent:
+        if same_length != 1 or (self.lengths is not None and len(self.lengths) != passages):
             raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
+        check_ends(self.row_ends, passages, self.postings, where)
+        check_ends(self.posting_ends, self.size, self.postings, where)
+        if self.term_ends is not None:
+            check_ends(self.term_ends, self.size, len(self.terms), where)
 
     @property
     def size(self) -> int:

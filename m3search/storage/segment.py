@@ -14,7 +14,7 @@ import numpy as np
 
 from m3search.errors import CorruptionError
 from m3search.storage.array_file import read_arrays
-from m3search.storage.codec import checksum, unpack_array
+from m3search.storage.codec import check_ends, checksum, unpack_array
 from m3search.storage.keys import array_key
 from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field
 from m3search.storage.segment_writer import HASH_BYTES, id_hash
@@ -38,6 +38,7 @@ class Segment:
         base: number of its first passage in the snapshot.
         vectors: f32[passages, dim] mapped from its file, or None.
         tokens: ColBERT vectors, or None.
+        files: suffix -> the whole mapped file.
         fields: "lexical" and "bm25" as the index has them.
         live: bool[documents], or None while all are alive.
     """
@@ -58,12 +59,14 @@ class Segment:
         self._verify = verify
         self.vectors: NDArray[np.float32] | None = None
         self.tokens: TokenVectors | None = None
+        self.files: dict[str, memoryview] = {}
         self.fields: dict[str, Field] = {}
         if config.dense_dim is not None:
             self.vectors = self._file(directory, "vectors")["vectors"]
             if self.vectors.shape != (info.passages, config.dense_dim):
                 raise CorruptionError(
-                    f"{info.file_name('vectors')} holds {self.vectors.shape} vectors: restore the index"
+                    f"{info.file_name('vectors')} holds {self.vectors.shape} vectors, should hold "
+                    f"{(info.passages, config.dense_dim)}: restore the index or build it again"
                 )
         if config.colbert_dim is not None:
             self.tokens = TokenVectors(self._file(directory, "colbert"), info.passages, info.file_name("colbert"))
@@ -82,14 +85,16 @@ class Segment:
 
     def _array(self, name: str) -> NDArray[Any]:
         where = f"array {name!r} of segment {self.info.uuid}"
-        blob = self._get(array_key(self.info.key, name))
+        key = array_key(self.info.key, name)
+        blob = self._get(key)
         if blob is None:
             raise CorruptionError(f"{where} is missing: restore the index or build it again")
         if name in self.info.blobs and len(blob) != self.info.blobs[name]:
             raise CorruptionError(
-                f"{where} has {len(blob):,} bytes, should have {self.info.blobs[name]:,}: restore the index"
+                f"{where} has {len(blob):,} bytes, should have {self.info.blobs[name]:,}: "
+                f"restore the index or build it again"
             )
-        return unpack_array(blob, where, verify=self._verify)
+        return unpack_array(blob, key, where, verify=self._verify or name == LIVE)
 
     def _field(self, name: str, arrays: tuple[str, ...]) -> Field:
         views = {key: self._array(f"{name}.{key}") for key in arrays}
@@ -99,7 +104,7 @@ class Segment:
         name = self.info.file_name(suffix)
         if suffix not in self.info.files:
             raise CorruptionError(f"the manifest names no file {name}: restore the index or build it again")
-        data = directory.map(name, self.info.files[suffix].size)
+        data = self.files[suffix] = directory.map(name, self.info.files[suffix].size)
         if self._verify and checksum(data) != self.info.files[suffix].checksum:
             raise CorruptionError(
                 f"{directory.path / name} does not match its checksum: restore the index or build it again"
@@ -108,25 +113,24 @@ class Segment:
 
     def _check(self) -> None:
         documents, passages = self.info.documents, self.info.passages
-        consistent = (
-            len(self._id_ends) == len(self.passage_ends) == documents + 1
-            and len(self._id_order) == documents
-            and self._id_hashes.size == documents * HASH_BYTES
-            and len(self.spans) == passages
-            and self._id_ends[0] == self.passage_ends[0] == 0
-            and self._id_ends[-1] == len(self._ids)
-            and self.passage_ends[-1] == passages
-        )
-        if not consistent:
-            raise CorruptionError(f"the columns of segment {self.info.uuid} do not fit together: restore the index")
+        where = f"segment {self.info.uuid}"
+        check_ends(self._id_ends, documents, len(self._ids), where)
+        check_ends(self.passage_ends, documents, passages, where)
+        shapes = (self._id_order.shape, self._id_hashes.shape, self.spans.shape)
+        if shapes != ((documents,), (documents, HASH_BYTES), (passages, 2)):
+            raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
 
     def _live(self) -> NDArray[np.bool_] | None:
         if not self.info.deleted:
             return None
         bits = self._array(LIVE)
-        if len(bits) != -(-self.info.documents // 8):
-            raise CorruptionError(f"the live documents of segment {self.info.uuid} are incomplete: restore the index")
-        return np.unpackbits(bits, count=self.info.documents, bitorder="little").astype(bool)
+        live = np.unpackbits(bits, count=self.info.documents, bitorder="little").astype(bool)
+        if len(bits) != -(-self.info.documents // 8) or int((~live).sum()) != self.info.deleted:
+            raise CorruptionError(
+                f"the live documents of segment {self.info.uuid} are not as many as the manifest says: "
+                f"restore the index or build it again"
+            )
+        return live
 
     @cached_property
     def live_passages(self) -> NDArray[np.bool_] | None:

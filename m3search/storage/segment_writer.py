@@ -32,6 +32,7 @@ _POSTINGS_LIMIT = VALUE_LIMIT // 4 - 2**17  # one array of u32 stays one value, 
 _TEXT_LIMIT = 256 * 2**20
 _ID_LIMIT = VALUE_LIMIT // 2
 HASH_BYTES = 16
+_ROWS_LIMIT = VALUE_LIMIT // HASH_BYTES - 2**17  # the widest column of documents or passages stays one value, likewise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +75,7 @@ class SegmentWriter:
 
     def __init__(self, directory: Directory, config: IndexConfig) -> None:
         self.uuid = uuid.uuid4().hex
+        self._key = bytes.fromhex(self.uuid)
         self.passages = 0
         self._config = config
         self._columns = _Columns()
@@ -104,8 +106,7 @@ class SegmentWriter:
         """Whether the segment has reached its size or a bound of memory."""
         postings = max(self._lexical.postings if self._lexical else 0, self._bm25.postings if self._bm25 else 0)
         return (
-            self.passages >= self._config.segment_size
-            or self.documents >= self._config.segment_size
+            max(self.passages, self.documents) >= min(self._config.segment_size, _ROWS_LIMIT)
             or postings >= _POSTINGS_LIMIT
             or self._columns.record_bytes >= _TEXT_LIMIT
             or self._columns.id_bytes >= _ID_LIMIT
@@ -121,7 +122,8 @@ class SegmentWriter:
         """
         for document in batch.documents:
             try:
-                record = pack_record([document.title, document.text, dict(document.metadata)])
+                key = document_key(self._key, self.documents)
+                record = pack_record([document.title, document.text, dict(document.metadata)], key)
             except StorageError as error:
                 raise DocumentError(f"document {document.id!r} cannot be stored: {error}") from error
             self._columns.records.append(record)
@@ -164,7 +166,7 @@ class SegmentWriter:
                 statistics[f"{name}_postings"] = len(fields["posting_docids"])
                 if "lengths" in fields:
                     statistics["bm25_length"] = int(fields["lengths"].sum(dtype=np.int64))
-        blobs = {name: pack_array(value) for name, value in arrays.items()}
+        blobs = {name: pack_array(value, array_key(self._key, name)) for name, value in arrays.items()}
         info = SegmentInfo(
             uuid=self.uuid,
             documents=self.documents,

@@ -6,6 +6,7 @@ nothing that a snapshot shows changes while somebody holds it, and its views are
 
 from __future__ import annotations
 
+import itertools
 import threading
 from bisect import bisect_right
 from functools import cached_property
@@ -17,9 +18,9 @@ from m3search.errors import ClosedError, CorruptionError, IndexNotFoundError
 from m3search.records import Document
 from m3search.storage.codec import unpack_record
 from m3search.storage.directory import Directory
-from m3search.storage.keys import MANIFEST_KEY, document_key
+from m3search.storage.keys import MANIFEST_KEY, array_key, document_key
 from m3search.storage.manifest import Manifest
-from m3search.storage.segment import Segment
+from m3search.storage.segment import LIVE, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,15 +38,15 @@ class Snapshot:
 
     def __init__(self, environment: Environment, path: Path, *, verify: bool = False) -> None:
         self._environment = environment
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may release a user wherever this thread stands
         self._users = 1
         self.segments: tuple[Segment, ...] = ()
         self._transaction = environment.begin_read()
         try:
-            blob = self._transaction.get(MANIFEST_KEY)
+            blob = self._get(MANIFEST_KEY)
             if blob is None:
                 raise IndexNotFoundError(f"{path} holds no index that was finished: build one there")
-            self.manifest = Manifest.unpack(blob, f"the manifest of {path}")
+            self.manifest = Manifest.unpack(blob, MANIFEST_KEY, f"the manifest of {path}")
             self.segments = self._open_segments(Directory(path / "segments"), verify=verify)
         except BaseException:
             self._close()
@@ -70,9 +71,12 @@ class Snapshot:
     def _open_segments(self, directory: Directory, *, verify: bool) -> tuple[Segment, ...]:
         segments, base = [], 0
         for info in self.manifest.segments:
-            segments.append(Segment(info, self.manifest.config, base, directory, self._transaction.get, verify=verify))
+            segments.append(Segment(info, self.manifest.config, base, directory, self._get, verify=verify))
             base += info.passages
         return tuple(segments)
+
+    def _get(self, key: bytes) -> memoryview | None:
+        return self._environment.get(self._transaction, key)
 
     # -- lifetime --
 
@@ -80,11 +84,13 @@ class Snapshot:
         """One more user.
 
         Raises:
-            ClosedError: the last user has gone already.
+            ClosedError: the last user has gone already, or the snapshot was inherited through a fork.
+            StorageError: a writer that does not know of it has committed since.
         """
         with self._lock:
             if not self._users:
                 raise ClosedError("this snapshot is closed: open the index again")
+            self._environment.check(self._transaction)
             self._users += 1
         return self
 
@@ -195,11 +201,13 @@ class Snapshot:
                 raise ClosedError(
                     "the index was closed before this document was read: read it first, or open the index again"
                 )
-            blob = self._transaction.get(document_key(segment.info.key, number))
+            self._environment.check(self._transaction)
+            key = document_key(segment.info.key, number)
+            blob = self._get(key)
             where = f"document {number} of segment {segment.info.uuid}"
             if blob is None:
                 raise CorruptionError(f"{where} is missing: restore the index or build it again")
-            title, text, metadata = _fields(unpack_record(blob, where), where)
+            title, text, metadata = _fields(unpack_record(blob, key, where), where)
         return Document(segment.id_of(number), text, title, metadata)
 
     def live_documents(self) -> Iterator[tuple[Segment, int]]:
@@ -208,6 +216,24 @@ class Snapshot:
             numbers = range(segment.info.documents) if segment.live is None else np.flatnonzero(segment.live)
             for number in numbers:
                 yield segment, int(number)
+
+    def items(self) -> Iterator[tuple[bytes, memoryview]]:
+        """All that the store holds of this generation but its manifest: keys, ascending, and values as views.
+
+        Raises:
+            CorruptionError: one is missing.
+        """
+        for segment in sorted(self.segments, key=lambda one: one.info.key):
+            info = segment.info
+            names = sorted([*info.blobs, LIVE] if info.deleted else info.blobs)
+            arrays = (array_key(info.key, name) for name in names)
+            documents = (document_key(info.key, number) for number in range(info.documents))
+            for key in itertools.chain(arrays, documents):
+                with self._lock:
+                    value = self._get(key)
+                if value is None:
+                    raise CorruptionError(f"segment {info.uuid} is incomplete: restore the index or build it again")
+                yield key, value
 
     def verify(self) -> None:
         """Read every document's record and check it.

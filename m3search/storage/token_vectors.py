@@ -13,6 +13,7 @@ import numpy as np
 
 from m3search.errors import CorruptionError, InputError
 from m3search.storage.array_file import ArrayFileWriter
+from m3search.storage.codec import check_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,9 +59,9 @@ class TokenVectorsWriter:
     def publish(self) -> tuple[int, bytes]:
         """Finish and publish the file: (size, checksum)."""
         if self._codec == "int8":
-            self._file.begin("scales", "<f4", 0)
+            self._file.begin("scales", "<f4")
             self._file.append(np.concatenate(self._scales) if self._scales else np.empty(0, np.float32))
-        self._file.begin("ends", "<i8", 0)
+        self._file.begin("ends", "<i8")
         self._file.append(np.concatenate([np.zeros(1, np.int64), np.cumsum(self._sizes, dtype=np.int64)]))
         return self._file.publish()
 
@@ -77,8 +78,7 @@ class TokenVectors:
         self._scales = arrays.get("scales")
         self._ends: NDArray[np.int64] = arrays["ends"]
         tokens = len(self._codes)
-        if len(self._ends) != passages + 1 or self._ends[0] != 0 or self._ends[-1] != tokens:
-            raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
+        check_ends(self._ends, passages, tokens, where)
         if (self._scales is None) != (self._codes.dtype != np.int8):
             raise CorruptionError(f"{where} has codes without scales, or scales without codes: restore the index")
         if self._scales is not None and len(self._scales) != tokens:
