@@ -56,4 +56,8 @@ def max_sim(query: NDArray[np.float32], document: NDArray[np.float32]) -> float:
     """Mean over f32[m, dim] of the largest inner product with a row of f32[t, dim]; 0 where t is 0."""
     if not len(document):
         return 0.0
-    return float((query @ document.T).max(axis=1).mean(dtype=np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):
+        score = float((query @ document.T).max(axis=1).mean(dtype=np.float64))
+    if not np.isfinite(score):  # products beyond float32, which no normalised vectors have
+        score = float((query.astype(np.float64) @ document.astype(np.float64).T).max(axis=1).mean())
+    return score

@@ -1,6 +1,7 @@
 """DenseLeg: inner products with the stored vectors, proposed by FAISS and completed in float64.
 
-Imports storage's readers. FAISS is handed the mapped vectors themselves, so a flat search needs no index in memory.
+Imports storage's readers. FAISS is handed the mapped vectors themselves, so a flat search needs no index in memory. Where
+float32 says too little (huge or tiny numbers, one vector far longer than the others) the float64 products themselves propose.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 4096  # rows that are turned to float64 at a time
 _UNIT_ROUNDOFF = 2.0**-24
+_SMALLEST_NORMAL = 2.0**-126
+_LARGEST = float(np.finfo(np.float32).max) / 2
+_COARSE = 2.0**-10  # float32 proposes as long as its rounding is finer than this part of the best score
 
 
 class DenseLeg:
@@ -28,12 +32,11 @@ class DenseLeg:
     name = "dense"
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
-        """The best `depth` passages; -inf as bound when none is left."""
-        if query.dense is None:
-            return Candidates.top(np.empty(0, np.int64), np.empty(0), depth, floor=-np.inf)
-        slack = rounding(query.dense, snapshot.dense_norm)
+        """The best `depth` passages; -inf as bound when none is left. All score 0 for a query without a vector."""
+        vector = np.zeros(0, np.float32) if query.dense is None else query.dense
+        slack = rounding(vector, snapshot.dense_norm)
         parts = [
-            _search_segment(query.dense, segment, bitmap, depth, slack)
+            _search_segment(vector, segment, bitmap, depth, slack)
             for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
         ]
         return Candidates.merge(parts, depth)
@@ -62,12 +65,16 @@ def inner_products(
 
 
 def rounding(vector: NDArray[np.float32], norm: float) -> float:
-    """How far a float32 inner product, summed in any order, can be off: gamma_d |q| |d|.
+    """How far a float32 inner product, summed in any order, can be off: gamma_d |q| |d|, and what underflow takes.
 
-    Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1.
+    inf where it could overflow. Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1; the
+    second term allows for a processor that is set to flush subnormal numbers to zero.
     """
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if length * norm > _LARGEST:
+        return np.inf
     steps = len(vector) * _UNIT_ROUNDOFF
-    return steps / (1 - steps) * float(np.linalg.norm(vector.astype(np.float64))) * norm
+    return steps / (1 - steps) * length * norm + _SMALLEST_NORMAL * len(vector) * (2 + length + norm)
 
 
 def _search_segment(
@@ -76,24 +83,22 @@ def _search_segment(
     vectors = segment.vectors
     assert vectors is not None
     count = len(vectors) if bitmap is None else int(np.bitwise_count(bitmap).sum())
-    if count <= depth:  # all of them: nothing to choose
-        rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
-        scores = inner_products(vector, vectors, rows)
-        return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
-    rows, scores = _flat(vector, vectors, bitmap, depth + 1)
-    return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
+    if count > depth and 0 < slack < np.inf:
+        # one more than the depth: the score that the cut leaves out is the bound
+        rows, scores = _flat(vector, vectors, bitmap, depth + 1)
+        if slack <= _COARSE * abs(scores[0]):
+            return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
+    rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
+    scores = inner_products(vector, vectors, rows) if len(vector) else np.zeros(count)
+    return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, postings=count)
 
 
 def _flat(
     vector: NDArray[np.float32], vectors: NDArray[np.float32], bitmap: NDArray[np.uint8] | None, depth: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """FAISS's exhaustive search over mapped vectors: rows and float32 scores of the best `depth`, at most all.
-
-    One more than the depth is asked for by the caller: the score that the cut leaves out is the bound.
-    """
+    """FAISS's exhaustive search over mapped vectors: rows and float32 scores of the best `depth`, which are there."""
     import faiss
 
-    depth = min(depth, len(vectors) if bitmap is None else int(np.bitwise_count(bitmap).sum()))
     scores, rows = np.empty(depth, np.float32), np.empty(depth, np.int64)
     selector = None if bitmap is None else faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
     faiss.knn_inner_product(
