@@ -5,6 +5,7 @@ Imports records. Invariant: legs are added up in the order of `LEGS`, so a score
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _UNIT_ROUNDOFF = 2.0**-53
+_SMALLEST_NORMAL = 2.0**-1022
 
 
 def blend(parts: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """sum(weight * part) / sum(weights), f64[n], over the legs of `weights`."""
-    ordered = [leg for leg in LEGS if leg in weights]
-    total = sum(weights[leg] for leg in ordered)
-    scores = np.zeros(len(parts[ordered[0]]))
-    for leg in ordered:
-        scores += weights[leg] * parts[leg]
-    return scores / total
+    scaled = _scaled(weights)
+    scores = np.zeros(len(parts[next(iter(scaled))]))
+    for leg, weight in scaled.items():
+        scores += weight * parts[leg]
+    return scores / sum(scaled.values())
 
 
 def blend_bound(proposals: Mapping[str, Candidates], weights: Mapping[str, float]) -> tuple[float, float]:
@@ -36,8 +37,19 @@ def blend_bound(proposals: Mapping[str, Candidates], weights: Mapping[str, float
     bounds = {leg: np.array([proposals[leg].bound]) for leg in weights}
     if any(np.isneginf(bound[0]) for bound in bounds.values()):
         return -np.inf, 0.0
-    total = sum(weights.values())
-    slack = sum(weights[leg] * proposals[leg].slack for leg in weights) / total
-    magnitude = sum(weights[leg] * abs(float(bounds[leg][0])) for leg in weights) / total
-    # each product and sum of the blend itself may round once
-    return float(blend(bounds, weights)[0]), slack + 4 * (len(weights) + 1) * _UNIT_ROUNDOFF * magnitude
+    scaled = _scaled(weights)
+    total = sum(scaled.values())
+    slack = sum(weight * proposals[leg].slack for leg, weight in scaled.items()) / total
+    magnitude = sum(weight * abs(float(bounds[leg][0])) for leg, weight in scaled.items()) / total
+    # each product and sum of the blend itself may round once, or underflow
+    rounded = 4 * (len(weights) + 1) * (_UNIT_ROUNDOFF * magnitude + _SMALLEST_NORMAL)
+    return float(blend(bounds, weights)[0]), slack + rounded
+
+
+def _scaled(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights in the order of `LEGS`, times a power of two that brings the largest near 1.
+
+    That changes no bit of a mean, but neither huge nor tiny weights leave the range of float64.
+    """
+    exponent = math.frexp(max(weights.values()))[1]
+    return {leg: math.ldexp(weights[leg], -exponent) for leg in LEGS if leg in weights}

@@ -85,7 +85,7 @@ def make_plan(
     first = {leg: weight for leg, weight in chosen.items() if leg != "colbert"}
     if not first:  # ColBERT alone: the other legs propose with their usual weights, or it scores everything itself
         others = [leg for leg in usable if leg != "colbert"]
-        first = _restricted(default or _FALLBACK, others) or _restricted(_FALLBACK, others) or {"colbert": 1.0}
+        first = _restricted(default or _FALLBACK, others) or _restricted(_FALLBACK, others) or dict(chosen)
     reranks = "colbert" in chosen and "colbert" not in first
     documents = max(k, rerank) if reranks else 0
     return Plan(k, chosen, first, max(_FIRST_DEPTH, 2 * max(k, documents)), documents)

@@ -1,0 +1,44 @@
+"""Completion: the exact score of every candidate in every leg, whoever proposed it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from m3search import Document, Encodings
+from m3search.planning.completion import complete
+from m3search.retrieval import Query
+
+
+@pytest.fixture(scope="module")
+def snapshot(snapshot_of):
+    dense = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+    lexical = sparse.csr_array(np.array([[0.5, 0, 0], [0, 0.25, 0], [0.5, 0.25, 0]], np.float32))
+    colbert = [np.array([[1, 0]], np.float32), np.empty((0, 2), np.float32), np.array([[0, 1], [1, 0]], np.float32)]
+    documents = [Document("a", "zip zip"), Document("b", "json"), Document("c", "zip json")]
+    return snapshot_of(documents, Encodings(dense, lexical, colbert), 2)
+
+
+def test_every_candidate_gets_every_score(snapshot):
+    query = Query.of(
+        Encodings(
+            np.array([[2, 1]], np.float32),
+            sparse.csr_array(np.array([[1, 2, 4]], np.float32)),
+            [np.array([[1, 0], [0, 1]], np.float32)],
+        ),
+        {"zip": 1},
+    )
+    parts = complete(query, snapshot, np.array([2, 0, 1, 2]), ["colbert", "dense", "lexical", "bm25"])
+    assert list(parts) == ["colbert", "dense", "lexical", "bm25"]
+    assert parts["dense"].tolist() == [-2, 2, 1, -2]
+    assert parts["lexical"].tolist() == [1, 0.5, 0.5, 1]
+    assert parts["colbert"] == pytest.approx([1, 0.5, 0, 1])
+    assert parts["bm25"][2] == 0
+    assert 0 < parts["bm25"][0] == parts["bm25"][3] < parts["bm25"][1] < 1
+
+
+def test_only_what_weighs_is_scored(snapshot):
+    query = Query.of(Encodings(dense=np.ones((1, 2), np.float32)), None)
+    assert set(complete(query, snapshot, np.array([0]), {"dense": 1.0})) == {"dense"}
+    assert complete(query, snapshot, np.empty(0, np.int64), ["dense"])["dense"].shape == (0,)
