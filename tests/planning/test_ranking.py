@@ -381,3 +381,12 @@ def test_statistics_count_what_was_done(snapshot_of):
     assert statistics["postings"] == {"dense": 50, "bm25": 75}
     assert statistics["reranked"] == 0
     assert statistics["seconds"] > 0
+
+
+def test_of_equal_passages_the_first_is_shown(snapshot_of):
+    dense = np.array([[0.5], [1.0], [1.0], [0.2], [1.0], [1.0]], np.float32)
+    documents = [Document("d0", ""), Document("d1", "")]
+    snapshot = snapshot_of(documents, Encodings(dense=dense, offsets=[0, 3, 6]), 2)
+    query = Query.of(Encodings(dense=np.ones((1, 1), np.float32)), None)
+    ranking = rank(query, snapshot, snapshot.allowed(None), alone("dense", 2))
+    assert [(hit.id, hit.passage) for hit in ranking.documents] == [("d0", 1), ("d1", 4)]
