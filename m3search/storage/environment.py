@@ -31,12 +31,17 @@ _ROOM = 2**20
 
 # the data file is the key: LMDB holds it open, so its number is not given to another file as a removed folder's is
 _open: dict[tuple[int, int], Environment] = {}
+_inherited: dict[tuple[int, int], Environment] = {}
 _open_lock = threading.RLock()  # the garbage collector may end a snapshot wherever this thread stands
 
 
 def _forget() -> None:
-    """In a forked child: the parent's environments are not ours, and its locks may be held for ever."""
+    """In a forked child: the parent's environments are not ours, and its locks may be held for ever.
+
+    They are kept: LMDB must neither close them here nor open their files a second time.
+    """
     global _open_lock
+    _inherited.update(_open)
     _open.clear()
     _open_lock = threading.RLock()
 
@@ -72,6 +77,7 @@ class Environment:
         Raises:
             IndexNotFoundError: no store is there, and `create` is not set.
             CorruptionError: the store is shorter than it says; reading it would kill the process.
+            ClosedError: it was open already when this process was forked.
             StorageError: the disk or LMDB refuses it.
         """
         data = path / _DATA_FILE
@@ -80,7 +86,11 @@ class Environment:
         elif not data.is_file():
             raise IndexNotFoundError(f"{path.parent} holds no index: build one there, or name another path")
         with _open_lock:
-            environment = _open.get(_identity(data)) if data.is_file() else None
+            environment = None
+            if data.is_file():
+                if _identity(data) in _inherited:
+                    raise ClosedError(_forked(path))
+                environment = _open.get(_identity(data))
             if environment is not None:
                 environment.users += 1
                 if environment.closed:  # closed by the garbage collector in between
@@ -153,10 +163,7 @@ class Environment:
             ClosedError: closed, or inherited through a fork.
         """
         if os.getpid() != self.pid:
-            raise ClosedError(
-                f"the store {self.path} was opened before this process was forked: open the index in the child, "
-                f"or start children with the method 'spawn'"
-            )
+            raise ClosedError(_forked(self.path))
         if self._env is None:
             raise ClosedError(f"the store {self.path} is closed: open the index again")
         return self._env
@@ -326,6 +333,13 @@ class Environment:
                 self._env = None
                 if _open.get(self.key) is self:
                     del _open[self.key]
+
+
+def _forked(path: Path) -> str:
+    return (
+        f"the store {path} was open when this process was forked, and LMDB cannot be used across a fork: "
+        f"start processes with the method 'spawn', or open the index after the fork only"
+    )
 
 
 def _identity(data: Path) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """A small index with every leg, its answers, and a way to run Python in a process of its own."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,20 @@ def opened_answers(path, **options):
         return answers(index)
 
 
+UNPRIVILEGED = """
+import os, tempfile
+from small_index import build, opened_answers
+with tempfile.TemporaryDirectory() as folder:  # what is imported late may lie where only root can read
+    build(folder)
+    opened_answers(folder)
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+"""
+"""Begins a script that must not have root's permissions."""
+
+
 class Process:
     """A script in a Python of its own, which can import this module; it is killed when the block ends."""
 
@@ -84,6 +99,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},  # may fork
         )
         self.pid = self._process.pid
 
