@@ -118,7 +118,7 @@ class Builder:
                 self._stage(self._config)
                 self._encode_all(records)
             else:
-                self._take_all(records, iter([encodings]) if isinstance(encodings, Encodings) else iter(encodings))
+                self._take_all(records, _batches(encodings))
             self._seal()
             self._stage(self._config)
         except BaseException:
@@ -192,12 +192,27 @@ class Builder:
 
     def _check(self, batch: Encodings, first: int) -> None:
         found, config = _config_of(self._config, batch), self._config
+        self._check_encoder(found)
         for name in ("dense_dim", "vocab_size", "colbert_dim"):
             mine, its = getattr(config, name), getattr(found, name)
             if mine != its and not (name == "colbert_dim" and batch.colbert is not None and not len(batch)):
                 raise EncodingsError(
                     f"the encodings from document {first:,} on have {name} {its}, those before have {mine}: "
                     f"every batch must have the same outputs in the same width"
+                )
+
+    def _check_encoder(self, found: IndexConfig) -> None:
+        """Whether the encoder that is to encode the queries makes vectors like these."""
+        encoder = found.encoder
+        if encoder is None:
+            return
+        wanted = {"dense_dim": encoder.dim, "vocab_size": encoder.vocab_size, "colbert_dim": encoder.colbert_dim}
+        for name, own in wanted.items():
+            its = getattr(found, name)
+            if its not in {None, own}:
+                raise EncodingsError(
+                    f"the encodings have {name} {its}, those of the encoder {encoder.name!r} have {own}: "
+                    f"give the encoder that made them, or encoder=None"
                 )
 
     # -- one document after the other --
@@ -267,6 +282,17 @@ class Builder:
             sealed = self._segment.seal()
             self._segment = None
             self._writer.add_segment(sealed)
+
+
+def _batches(encodings: Iterable[Encodings] | Encodings) -> Iterator[Encodings]:
+    if isinstance(encodings, Encodings) or not isinstance(encodings, Iterable):
+        encodings = [encodings]
+    for batch in encodings:
+        if not isinstance(batch, Encodings):
+            raise EncodingsError(
+                f"the encodings are of type {type(batch).__name__}: give Encodings, or an iterable of them"
+            )
+        yield batch
 
 
 class _Window:

@@ -89,6 +89,8 @@ def prepare(
 def _plan(query: str | Encodings, given: Encodings | None, wanted: Wanted, config: IndexConfig) -> Plan:
     if not isinstance(query, (str, Encodings)):
         raise QueryError(f"the query is a {type(query).__name__}: give a text or Encodings of one row")
+    if given is not None and not isinstance(given, Encodings):
+        raise QueryError(f"the query's encodings are of type {type(given).__name__}: give Encodings of one row")
     vectors = query if isinstance(query, Encodings) else given
     if vectors is not None:
         legs = list(vectors.outputs)
@@ -135,6 +137,11 @@ def _checked(encodings: Encodings, config: IndexConfig) -> Encodings:
         raise EncodingsError(
             f"the query's dense vector is {encodings.dense.shape[1]} wide, the index has {config.dense_dim}: "
             f"encode it with the encoder that made the index's vectors"
+        )
+    if encodings.lexical is not None and config.vocab_size not in {None, encodings.lexical.shape[1]}:
+        raise EncodingsError(
+            f"the query's lexical weights are {encodings.lexical.shape[1]} wide, the index has {config.vocab_size}: "
+            f"encode it with the encoder that made the index's weights"
         )
     if encodings.colbert and config.colbert_dim not in {None, encodings.colbert[0].shape[1]}:
         raise EncodingsError(
