@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3search.planning.blend import blend, blend_bound
@@ -31,6 +31,7 @@ def exactly(parts, weights, row):
     return sum(Fraction(weights[leg]) * Fraction(float(parts[leg][row])) for leg in weights) / total
 
 
+@settings(deadline=None)
 @given(scored())
 def test_it_is_the_weighted_mean(made):
     weights, parts = made
@@ -41,6 +42,7 @@ def test_it_is_the_weighted_mean(made):
         assert abs(Fraction(float(score)) - exactly(parts, weights, row)) <= 1e-15 * size + 1e-320
 
 
+@settings(deadline=None)
 @given(scored(), st.randoms(use_true_random=False))
 def test_neither_the_order_of_legs_nor_the_company_changes_a_bit(made, random):
     weights, parts = made
@@ -54,6 +56,7 @@ def test_neither_the_order_of_legs_nor_the_company_changes_a_bit(made, random):
         assert alone.tobytes() == scores[row : row + 1].tobytes()
 
 
+@settings(deadline=None)
 @given(scored(), st.sampled_from([2.0**-40, 0.5, 2.0, 2.0**40]))
 def test_only_the_ratio_of_weights_counts(made, factor):
     weights, parts = made
@@ -69,6 +72,7 @@ def test_one_leg_alone_is_its_scores():
     assert blend({"bm25": values}, {"bm25": 1.0}).tolist() == values.tolist()
 
 
+@settings(deadline=None)
 @given(scored(), st.integers(1, 13), st.data())
 def test_the_bound_is_never_below_what_no_leg_returned(made, depth, data):
     weights, parts = made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3search.records import Candidates
@@ -24,6 +24,7 @@ def by_sort(docids, scores, depth):
     return order[:depth], order[depth:]
 
 
+@settings(deadline=None)
 @given(SCORED, st.integers(1, 70), FLOORS, st.randoms(use_true_random=False))
 def test_top_is_what_a_sort_would_take(scores, depth, floor, random):
     docids = random.sample(range(1000), len(scores))
@@ -38,6 +39,7 @@ def test_top_is_what_a_sort_would_take(scores, depth, floor, random):
     assert found.postings == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SCORED, FLOORS, st.floats(0, 1)), max_size=5), st.integers(1, 40))
 def test_merged_segments_are_one_segment(segments, depth):
     parts, everything, floors, base = [], [], [-np.inf], 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -80,6 +80,7 @@ def messy(draw):
     return sparse.csr_array((data, indices, ends), shape=(len(rows), columns))
 
 
+@settings(deadline=None)
 @given(messy())
 def test_lexical_means_the_same_and_the_callers_array_is_left_alone(value):
     before = [array.copy() for array in (value.data, value.indices, value.indptr)]

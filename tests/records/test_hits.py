@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3search import Document, Hit, Hits
@@ -97,6 +97,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
 def test_any_metadata_becomes_valid_json(metadata):
     found = Hits([hit(Document("d", "text", metadata=metadata))], bound=math.inf, statistics={"a": {"b": math.nan}})

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3search import Weights
@@ -16,6 +16,7 @@ from m3search.records import LEGS
 NUMBERS = st.floats(0, 1e300)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(LEGS), NUMBERS, min_size=1).filter(lambda value: any(value.values())))
 def test_every_way_of_writing_them_means_the_same(value):
     weights = Weights(**value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from generated import Collection, snapshot
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -16,6 +16,7 @@ from m3search.retrieval.dense import inner_products, rounding
 F32 = st.floats(-(2.0**120), 2.0**120, width=32)
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 40).flatmap(lambda n: hnp.arrays(np.float32, (2, n), elements=F32)),
     st.randoms(use_true_random=False),

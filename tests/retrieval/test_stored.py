@@ -60,3 +60,12 @@ def test_a_document_without_passages_cannot_ask(tmp_path):
         (place,) = opened.live_documents()
         with pytest.raises(QueryError, match="no text and no vectors to compare"):
             as_query(stored_encodings(opened, *place))
+
+
+def test_an_index_of_terms_alone_has_nothing_stored_and_still_compares():
+    with Index.build(["read a zip archive", "write a zip archive", "parse json"], encoder=None) as index:
+        ((documents, encodings),) = index.export()
+        assert len(documents) == 3
+        assert encodings.outputs == ()
+        assert index.similar("0").ids == ["1"]
+    assert as_query(Encodings()) is None
