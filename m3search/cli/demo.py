@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,5 +37,13 @@ def demo(
             return
         for question, hits in answers:
             print_hits(hits, question)
-    note(f'\nAsk your own:  m3search search {path} "sort a list of dictionaries"')
-    note("Index your own:  m3search build FOLDER_OR_FILE --index indexes/mine")
+    program = _program()
+    note(f'Ask it yourself:  {program} search {path} "sort a list of dictionaries"')
+    note(f"Index your own:   {program} build FOLDER_OR_FILE --index indexes/mine")
+
+
+def _program() -> str:
+    """What to type to run this program again: its name if the shell finds it, else where it lies."""
+    started = sys.argv[0]
+    found = shutil.which("m3search")
+    return "m3search" if found and Path(found).resolve() == Path(started).resolve() else started
