@@ -72,13 +72,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], ti
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         right = name.endswith(">")
         table.add_column(name.rstrip(">"), justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    output().print(table)
+    screen = output()
+    if title:
+        screen.print(Text(title, style="italic"), soft_wrap=True)
+    screen.print(table)
 
 
 def print_hits(hits: Hits, title: str) -> None:
