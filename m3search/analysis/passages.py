@@ -2,7 +2,8 @@
 
 Owns the cutting; imports records only, and is handed the tokenizer. Invariant: every character of a document's text lies in
 a passage unless it is white space between two, spans are exact offsets into the text, no passage is empty, and none has more
-tokens than there is room for, except where a single character has.
+tokens than there is room for, except where tokens cannot be parted: those of one character, or of a character and the space
+that a tokenizer puts before a word.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def tokens(content):
 
 
 def widest(text):
-    """Tokens of the character that makes the most of them; a passage cannot be smaller than that."""
-    return max((tokens(character) for character in set(text)), default=0)
+    """Tokens that cannot be parted: those of one character, or a piece of a word and the space put before it."""
+    return max([2, *(tokens(character) for character in set(text))])
 
 
 def check(document, passages, room):
@@ -60,7 +60,6 @@ def check(document, passages, room):
         assert left == "".join(document.title.split())
     for passage in passages:
         assert passage.content.strip()
-        # a lone character may need the space that the tokenizer puts before it, and more than there is room for
         assert tokens(passage.content) <= max(room, widest(passage.content))
 
 
