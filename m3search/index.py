@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from m3search.errors import ClosedError, EncoderError, IndexNotFoundError, InputError, M3SearchWarning, QueryError
-from m3search.planning import Prepared, Wanted, answer, prepare
+from m3search.planning import Prepared, Wanted, answer, check_k, prepare
 from m3search.records import Document, Encodings, Hits
 from m3search.retrieval.stored import as_query, stored_encodings
-from m3search.storage import Environment, IndexConfig, IndexWriter, Snapshot, copy_index
+from m3search.storage import Environment, IndexWriter, Snapshot, copy_index, summary
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
@@ -71,7 +71,7 @@ class Index:
             if verify:
                 self._snapshot.verify()
             if encoder is not None:
-                _check_encoder(encoder, self._snapshot.manifest.config)
+                self._snapshot.manifest.config.check_encoder(encoder.identity)
         except BaseException:
             self.close()
             raise
@@ -105,7 +105,7 @@ class Index:
             encoder: "mini", a hub name such as "BAAI/bge-m3", a folder, or a loaded Encoder; None: no encoder, for BM25
                 alone or with `encodings`.
             bm25: whether to index terms too; a mapping may set "language", "k1" and "b".
-            colbert: codec of the token vectors, "int8" or "bf16"; None stores none.
+            colbert: codec of the token vectors, "int8" or "bf16"; None makes none, and stores given ones as int8.
             dense: "auto" or "flat", both exact.
             encodings: vectors to take instead of encoding: batches that go with the documents.
             overwrite: replace an index that is there; it is served until the new one is whole.
@@ -136,7 +136,9 @@ class Index:
         try:
             total = length_hint(docs) or None
             with progress_bar(total, enabled=progress) as advance:
-                report = Builder(writer, config, encoder=loaded, skip=skip, progress=advance).run(docs, encodings)
+                report = Builder(
+                    writer, config, encoder=loaded, colbert=colbert is not None, skip=skip, progress=advance
+                ).run(docs, encodings)
         except BaseException:
             writer.discard_unfinished()
             if path is None:
@@ -237,7 +239,7 @@ class Index:
         k: int = 10,
         *,
         weights: WeightsLike = None,
-        ids: Sequence[str] | None = None,
+        ids: Iterable[str | int] | None = None,
         encodings: Encodings | None = None,
         rerank: int = DEFAULT_RERANK,
     ) -> Hits:
@@ -259,27 +261,30 @@ class Index:
         started = time.perf_counter()
         with self._reading() as snapshot:
             (prepared,) = self._prepare([query], [encodings], snapshot, Wanted(k, weights, rerank))
-            return answer(prepared, snapshot, ids, started)
+            return answer(prepared, snapshot, _chosen(ids), started)
 
     def search_batch(
         self,
-        queries: Sequence[str | Encodings],
+        queries: Iterable[str | Encodings],
         k: int = 10,
         *,
         weights: WeightsLike = None,
-        ids: Sequence[str] | None = None,
+        ids: Iterable[str | int] | None = None,
         rerank: int = DEFAULT_RERANK,
     ) -> list[Hits]:
         """The answers to many queries, encoded together and searched on threads; else as `search`."""
         started = time.perf_counter()
+        if isinstance(queries, (str, Encodings)):
+            raise QueryError(f"the queries are a {type(queries).__name__}: give a list of them, or use search for one")
+        wanted, asked, chosen = Wanted(k, weights, rerank), list(queries), _chosen(ids)
         with self._reading() as snapshot:
-            jobs = self._prepare(queries, [None] * len(queries), snapshot, Wanted(k, weights, rerank))
+            jobs = self._prepare(asked, [None] * len(asked), snapshot, wanted)
             with ThreadPoolExecutor(_SEARCH_THREADS) as pool:
-                return list(pool.map(lambda job: answer(job, snapshot, ids, started), jobs))
+                return list(pool.map(lambda job: answer(job, snapshot, chosen, started), jobs))
 
     def similar(
         self,
-        id: str,  # noqa: A002 - the user's word
+        id: str | int,  # noqa: A002 - the user's word
         k: int = 10,
         *,
         weights: WeightsLike = None,
@@ -293,9 +298,11 @@ class Index:
         """
         started = time.perf_counter()
         with self._reading() as snapshot:
+            id = _id(id)  # noqa: A001 - the user's word
             found = snapshot.find(id)
             if found is None:
                 raise QueryError(f"there is no document {id!r} in {self.path}")
+            check_k(k)
             stored = as_query(stored_encodings(snapshot, *found, colbert=False))
             content = snapshot.document(*found).content
             wanted = Wanted(k + 1, weights, legs=("dense", "lexical", "bm25"))
@@ -335,7 +342,7 @@ class Index:
                         f"or open it with encoder=..."
                     )
                 encoder = Encoder.load(config.encoder.name, revision=config.encoder.revision or None)
-                _check_encoder(encoder, config)
+                config.check_encoder(encoder.identity)
                 self._encoder = encoder
             return self._encoder
 
@@ -352,10 +359,10 @@ class Index:
             for segment, number in snapshot.live_documents():
                 yield snapshot.document(segment, number)
 
-    def get(self, id: str) -> Document | None:  # noqa: A002 - the user's word
+    def get(self, id: str | int) -> Document | None:  # noqa: A002 - the user's word
         """The document with this id, or None."""
         with self._reading() as snapshot:
-            found = snapshot.find(id)
+            found = snapshot.find(_id(id))
             return None if found is None else snapshot.document(*found)
 
     def __contains__(self, id: object) -> bool:  # noqa: A002 - the user's word
@@ -367,6 +374,8 @@ class Index:
 
         Dense vectors and f32 weights come back as they were; weights in f16's range and ColBERT vectors as stored.
         """
+        if batch < 1:
+            raise InputError(f"batch is {batch}: give a number of documents from 1")
         with self._reading() as snapshot:
             documents: list[Document] = []
             encodings: list[Encodings] = []
@@ -379,7 +388,7 @@ class Index:
             if documents:
                 yield documents, Encodings.concatenate(encodings)
 
-    def delete(self, ids: Iterable[str]) -> int:
+    def delete(self, ids: Iterable[str | int] | str) -> int:
         """Delete documents from an index opened with mode "w"; durable when it returns: how many there were.
 
         Raises:
@@ -387,7 +396,7 @@ class Index:
         """
         if self._writer is None:
             raise InputError(f"{self.path} is open for reading: open it with mode='w' to delete")
-        count = self._writer.delete([ids] if isinstance(ids, str) else ids)
+        count = self._writer.delete([ids] if isinstance(ids, str) else _chosen(ids) or [])
         fresh = Snapshot.latest(self._environment, self.path)
         with self._lock:
             old, self._snapshot = self._snapshot, fresh
@@ -398,39 +407,9 @@ class Index:
     # -- about --
 
     def info(self) -> dict[str, Any]:
-        """What the index is: documents, passages, legs, segments, bytes, encoder, generation; ready for JSON.
-
-        Of the bytes, "store" is what LMDB uses, "vectors" the segment files, "total" what lies on the disk, and "payload"
-        arrays and vectors alone, without documents, pages' slack and free pages.
-        """
+        """What the index holds: documents, passages, legs, segments, encoder, generation, bytes; ready for JSON."""
         with self._reading() as snapshot:
-            manifest = snapshot.manifest
-            config = manifest.config
-            files = sum(file.size for info in manifest.segments for file in info.files.values())
-            store = self._environment.info()
-            return {
-                "path": str(self.path),
-                "generation": manifest.generation,
-                "created": manifest.created,
-                "documents": snapshot.documents,
-                "passages": snapshot.passages,
-                "deleted": sum(info.deleted for info in manifest.segments),
-                "segments": len(manifest.segments),
-                "legs": list(config.legs),
-                "weights": None if config.weights is None else str(config.weights),
-                "encoder": None if config.encoder is None else config.encoder.name,
-                "dense": None if config.dense_dim is None else {"dim": config.dense_dim, "kind": config.dense_kind},
-                "vocabulary": config.vocab_size,
-                "bm25": None if config.bm25 is None else dict(config.bm25),
-                "colbert": None
-                if config.colbert_dim is None
-                else {"dim": config.colbert_dim, "codec": config.colbert_codec},
-                "bytes": {
-                    "store": store["used"],
-                    "payload": files + sum(sum(info.blobs.values()) for info in manifest.segments),
-                    "total": store["file"] + files,
-                },
-            }
+            return {"path": str(self.path), **summary(snapshot, self._environment)}
 
     def evaluate(
         self,
@@ -470,18 +449,16 @@ class Index:
         return f"Index({str(self.path)!r}, documents={len(self)}, legs={list(self._snapshot.manifest.config.legs)})"
 
 
-def _check_encoder(encoder: Encoder, config: IndexConfig) -> None:
-    mine = encoder.identity
-    if config.encoder is not None and not config.encoder.same_vectors(mine):
-        raise EncoderError(
-            f"this index was built with the encoder {config.encoder.name!r}, whose files differ from those of {mine.name!r}: "
-            f"open it with the encoder it was built with, or build it again"
-        )
-    for what, its, own in (
-        ("dense vectors", config.dense_dim, mine.dim),
-        ("lexical weights", config.vocab_size, mine.vocab_size),
-    ):
-        if its is not None and its != own:
-            raise EncoderError(
-                f"this index has {what} of width {its}, the encoder {mine.name!r} makes {own}: pass encoder=None"
-            )
+def _id(value: str | int) -> str:
+    """An id as it is stored: numbers became strings when they were indexed."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise QueryError(f"{value!r} is no id: give a string, or the number that it was indexed by")
+
+
+def _chosen(ids: Iterable[str | int] | None) -> list[str] | None:
+    if isinstance(ids, str) or not (ids is None or isinstance(ids, Iterable)):
+        raise QueryError(f"ids is {ids!r}: give a list of ids")
+    return None if ids is None else [_id(value) for value in ids]

@@ -53,16 +53,17 @@ def build_config(
 def _bm25(settings: Mapping[str, Any] | bool) -> dict[str, Any] | None:
     if settings is False:
         return None
+    if settings is not True and not isinstance(settings, Mapping):
+        raise InputError(f"bm25 is {settings!r}: give True, False, or a mapping such as {{'language': 'de'}}")
     given = {} if settings is True else dict(settings)
     language = given.pop("language", "en")
     k1, b = given.pop("k1", 1.2), given.pop("b", 0.75)
     if given:
         raise InputError(f"bm25 has no setting {min(given)!r}: there are language, k1 and b")
-    if (
-        not isinstance(k1, (int, float))
-        or not 0 <= k1 < float("inf")
-        or not isinstance(b, (int, float))
-        or not 0 <= b <= 1
-    ):
+    if not (_is_number(k1) and 0 <= k1 < float("inf") and _is_number(b) and 0 <= b <= 1):
         raise InputError(f"bm25 has k1={k1!r} and b={b!r}: k1 is a number >= 0, b one from 0 to 1")
     return {"analyzer": Analyzer(language).to_dict(), "k1": float(k1), "b": float(b)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

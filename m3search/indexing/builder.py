@@ -89,12 +89,14 @@ class Builder:
         config: IndexConfig,
         *,
         encoder: PassageEncoder | None,
+        colbert: bool,
         skip: bool,
         progress: Callable[[int], None],
     ) -> None:
         self._writer = writer
         self._config = config
         self._encoder = encoder
+        self._wants_colbert = colbert
         self._analyzer = None if config.bm25 is None else Analyzer.from_dict(config.bm25["analyzer"])
         self._skip = skip
         self._progress = progress
@@ -193,6 +195,10 @@ class Builder:
     def _check(self, batch: Encodings, first: int) -> None:
         found, config = _config_of(self._config, batch), self._config
         self._check_encoder(found)
+        if self._wants_colbert and batch.colbert is None:
+            raise EncodingsError(
+                "token vectors are to be stored (colbert is set), but the encodings have none: leave colbert out, or give them"
+            )
         for name in ("dense_dim", "vocab_size", "colbert_dim"):
             mine, its = getattr(config, name), getattr(found, name)
             if mine != its and not (name == "colbert_dim" and batch.colbert is not None and not len(batch)):

@@ -5,7 +5,7 @@ Imports retrieval and what is below it. Invariant: an answer's scores come from 
 
 from m3search.planning.answer import answer
 from m3search.planning.certificate import Guarantee
-from m3search.planning.plan import Plan, make_plan
+from m3search.planning.plan import Plan, check_k, make_plan
 from m3search.planning.preparation import Prepared, Wanted, WeightsLike, prepare
 from m3search.planning.ranking import RankedDocument, Ranking, rank
 
@@ -18,6 +18,7 @@ __all__ = [
     "Wanted",
     "WeightsLike",
     "answer",
+    "check_k",
     "make_plan",
     "prepare",
     "rank",

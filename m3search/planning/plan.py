@@ -63,8 +63,7 @@ def make_plan(
         QueryError: k or rerank out of range, or the query lacks a leg that weighs.
         WeightsError: a weight for a leg that the index does not have.
     """
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= LARGEST_K:
-        raise QueryError(f"k is {k!r}: give a whole number from 1 to {LARGEST_K:,}")
+    check_k(k)
     if isinstance(rerank, bool) or not isinstance(rerank, int) or not 0 <= rerank <= LARGEST_K:
         raise QueryError(f"rerank is {rerank!r}: give a whole number from 0 (off) to {LARGEST_K:,}")
     usable = [leg for leg in LEGS if leg in index_legs and leg in query_legs]
@@ -89,6 +88,12 @@ def make_plan(
     reranks = "colbert" in chosen and "colbert" not in first
     documents = max(k, rerank) if reranks else 0
     return Plan(k, chosen, first, max(_FIRST_DEPTH, 2 * max(k, documents)), documents)
+
+
+def check_k(k: int) -> None:
+    """Raises `QueryError` where k is no number of hits."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= LARGEST_K:
+        raise QueryError(f"k is {k!r}: give a whole number from 1 to {LARGEST_K:,}")
 
 
 def _restricted(weights: Weights, legs: Collection[str]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, Seg
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
+from m3search.storage.summary import summary
 from m3search.storage.token_vectors import CODECS, check_codec
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "check_codec",
     "copy_index",
     "id_hash",
+    "summary",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from m3search.errors import CorruptionError, IndexFormatError
+from m3search.errors import CorruptionError, EncoderError, IndexFormatError
 from m3search.records import EncoderIdentity, Weights
 from m3search.storage.codec import pack_record, unpack_record
 
@@ -53,6 +53,26 @@ class IndexConfig:
             "colbert": self.colbert_dim is not None,
         }
         return tuple(leg for leg, present in there.items() if present)
+
+    def check_encoder(self, identity: EncoderIdentity) -> None:
+        """Whether an encoder's vectors belong to this index.
+
+        Raises:
+            EncoderError: its files or widths are others.
+        """
+        if self.encoder is not None and not self.encoder.same_vectors(identity):
+            raise EncoderError(
+                f"this index was built with the encoder {self.encoder.name!r}, whose files differ from those of "
+                f"{identity.name!r}: open it with the encoder it was built with, or build it again"
+            )
+        for what, its, own in (
+            ("dense vectors", self.dense_dim, identity.dim),
+            ("lexical weights", self.vocab_size, identity.vocab_size),
+        ):
+            if its is not None and its != own:
+                raise EncoderError(
+                    f"this index has {what} of width {its}, the encoder {identity.name!r} makes {own}: pass encoder=None"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """As a mapping, for msgpack and JSON."""

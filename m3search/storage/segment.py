@@ -148,7 +148,7 @@ class Segment:
 
     def find(self, identifier: str) -> int | None:
         """The live document with this id, or None."""
-        encoded = identifier.encode()
+        encoded = identifier.encode("utf-8", "surrogatepass")  # no stored id has a surrogate
         for document in self._with_hash(id_hash(encoded)):
             start, stop = self._id_ends[document], self._id_ends[document + 1]
             if self._ids[start:stop].tobytes() == encoded and (self.live is None or self.live[document]):
