@@ -4,6 +4,8 @@ import contextlib
 import gc
 import os
 import re
+import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -51,16 +53,16 @@ def test_a_store_opened_again_through_a_link_is_the_same_one(tmp_path):
 
 
 def test_a_new_index_is_not_mistaken_for_a_removed_one_that_hits_still_hold(tmp_path):
-    held = []
-    for seed in range(6):  # a file system gives a removed folder's number to the next one
-        with Index.build(["zip"], encoder=None) as index:
-            held.append((index.path, index.search("zip")))
-        build(tmp_path / "i", seed=seed, overwrite=True)
-        build(tmp_path / f"i{seed}", seed=seed)
-        assert opened_answers(tmp_path / f"i{seed}") == opened_answers(tmp_path / "i")
-    for path, hits in held:
-        assert not path.exists()
-        assert hits[0].text == "zip"
+    path, held = tmp_path / "i", []
+    for number in range(3):
+        with Index.build([f"zip {number}"], path, encoder=None) as index:
+            assert [document.text for document in index] == [f"zip {number}"]
+            held.append(index.search("zip"))
+        # the folder stays, as its number does where a file system gives it to the next folder
+        shutil.rmtree(path / "segments", ignore_errors=True)
+        for file in (path / "store").iterdir():
+            file.unlink()
+    assert [hits[0].text for hits in held] == [f"zip {number}" for number in range(3)]
 
 
 def test_the_last_user_closes(tmp_path):
@@ -82,12 +84,19 @@ READ_WHILE_GARBAGE_IS_COLLECTED = """
 import gc
 from m3search import Index
 with Index.open(sys.argv[1]) as index:
-    gc.set_threshold(1)
-    for _ in range(60):
-        for holder in ([], []):
-            holder.append((holder, index.search("zip read", weights={"bm25": 1})))  # only the collector ends this
-        assert all(hit.text for hit in index.search("zip read", weights={"bm25": 1}))
-        Index.open(sys.argv[1]).close()
+    gc.freeze()
+    gc.collect()
+    gc.set_threshold(1, 1, 1)  # nearly everywhere, and everything
+    for number in range(200):
+        hits = list(index.search("zip read", weights={"bm25": 1}))
+        holder = []
+        holder.append((holder, index.search("zip", weights={"bm25": 1})))
+        shift = [[] for _ in range(number % 17)]  # the collector comes every so many allocations
+        holder = None  # from here on only it can end the snapshot
+        if number % 2:
+            assert all(hit.text for hit in hits)
+        else:
+            Index.open(sys.argv[1]).close()
 print("done")
 """
 
@@ -183,6 +192,30 @@ def test_a_cut_store_is_damage_and_no_bus_error(tmp_path):
     assert code == 0
     assert len(out.splitlines()) == len(range(0, size, 4096)) + len(range(1, size, 9001)) + 2
     assert out.splitlines()[-1] == "whole 20"
+
+
+DIE_AFTER_A_COMMIT = """
+import os, signal
+from pathlib import Path
+from m3search.storage import Environment, IndexWriter
+Environment._shorten = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+with IndexWriter(Path(sys.argv[1])) as writer, writer.environment.write(deletes=True) as transaction:
+    for change in (lambda key: transaction.put(key, bytes(1500)), transaction.delete):
+        for number in range(200):
+            change(b"x%d" % number)
+"""
+
+
+def test_a_store_is_long_enough_also_when_its_writer_is_killed_after_a_commit(tmp_path):
+    build(tmp_path / "i")
+    expected = opened_answers(tmp_path / "i")
+    with Process(DIE_AFTER_A_COMMIT, tmp_path / "i") as process:
+        assert process.end()[0] == -signal.SIGKILL
+    assert opened_answers(tmp_path / "i", verify=True) == expected
+    build(tmp_path / "i", seed=1, overwrite=True)
+    with Index.open(tmp_path / "i") as index:
+        store = index._environment.info()
+    assert store["file"] == store["used"]
 
 
 @pytest.mark.parametrize("count", [1, 10, 100, 500])
