@@ -50,14 +50,14 @@ _DELETES_A_TRANSACTION = 50_000
 class IndexWriter:
     """Changes an index; everything it acknowledges is durable."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, replace_damaged: bool = False) -> None:
         self.path = path
         self.directory = Directory(path / _SEGMENTS)
         self._failed = False
         self._lock = filelock.FileLock(path / _LOCK, thread_local=False)  # any thread may close
         self._take_lock(create=create)
         try:
-            self.environment = Environment.open(path / _STORE, create=create)
+            self.environment = self._open_store(create=create, replace_damaged=replace_damaged)
         except BaseException:
             self._release_lock()
             raise
@@ -75,6 +75,15 @@ class IndexWriter:
                 f"cannot write to {self.path}: {error.strerror}; name a path that can be written"
             ) from error
 
+    def _open_store(self, *, create: bool, replace_damaged: bool) -> Environment:
+        try:
+            return Environment.open(self.path / _STORE, create=create)
+        except CorruptionError:
+            if not replace_damaged:
+                raise
+            shutil.rmtree(self.path / _STORE, ignore_errors=True)
+            return Environment.open(self.path / _STORE, create=True)
+
     def _holder(self) -> str:
         try:
             holder = json.loads((self.path / _HOLDER).read_text())
@@ -89,15 +98,15 @@ class IndexWriter:
         Raises:
             IndexExistsError: an index is there and `overwrite` is not set, or something else is there.
             IndexFormatError: an index of a newer version is there.
-            CorruptionError: a damaged index is there; with `overwrite` only where LMDB cannot open it.
+            CorruptionError: a damaged index is there and `overwrite` is not set.
             LockedError: another writer holds it.
             StorageError: the folder cannot be written, or the disk is full or failing.
         """
         if path.exists() and not path.is_dir():
             raise IndexExistsError(f"{path} is a file: name a folder for the index")
-        if _is_foreign(path):
+        if _is_foreign(path, overwrite=overwrite):
             raise IndexExistsError(f"{path} is no index and not empty: name another folder")
-        writer = cls(path, create=True)
+        writer = cls(path, create=True, replace_damaged=overwrite)
         try:
             if writer._served(overwrite=overwrite) and not overwrite:
                 raise IndexExistsError(
@@ -311,9 +320,12 @@ class IndexWriter:
         self.close()
 
 
-def _is_foreign(path: Path) -> bool:
+def _is_foreign(path: Path, *, overwrite: bool) -> bool:
     """Whether a folder holds something that is no index, nor what a killed build may leave."""
     data = path / _STORE / "data.mdb"
     if not path.is_dir() or (data.is_file() and data.stat().st_size):
         return False
-    return not {entry.name for entry in path.iterdir()} <= {_LOCK, _HOLDER, _STORE}
+    ours = {_LOCK, _HOLDER, _STORE}
+    if overwrite and data.is_file():  # cut to nothing
+        ours.add(_SEGMENTS)
+    return not {entry.name for entry in path.iterdir()} <= ours

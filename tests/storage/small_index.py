@@ -1,5 +1,6 @@
 """A small index with every leg, its answers, and a way to run Python in a process of its own."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from m3search import Document, Encodings, Index
+from m3search.storage import IndexWriter
+from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
 
 WORDS = "zip archive read write socket http json parse thread lock queue file path time date random".split()
 DIM, VOCAB, TOKEN_DIM = 8, 60, 4
@@ -66,6 +69,18 @@ def opened_answers(path, **options):
     """The answers of the index at a path."""
     with Index.open(path, **options) as index:
         return answers(index)
+
+
+def garbage(path, writer=None):
+    """Files and segments' keys at a path that no manifest names."""
+    with contextlib.nullcontext(writer) if writer else IndexWriter(path) as reader:
+        manifests = [reader.manifest(key) for key in (MANIFEST_KEY, BUILDING_KEY)]
+        named = {info.uuid for manifest in manifests if manifest is not None for info in manifest.segments}
+        with reader.environment.read() as transaction:
+            keys = {bytes(key) for key, _ in transaction.cursor()}
+        stored = {key[1:17].hex() for key in keys if key[:1] == b"s"}
+        files = {name for name in reader.directory.names() if name[:32] not in named or name.endswith(".part")}
+        return files | (stored - named)
 
 
 UNPRIVILEGED = """
