@@ -71,6 +71,7 @@ class IndexWriter:
         except filelock.Timeout as error:
             raise LockedError(f"{self.path} is being written by {self._holder()}: wait for it, or end it") from error
         except OSError as error:
+            self._lock.release()
             raise StorageError(
                 f"cannot write to {self.path}: {error.strerror}; name a path that can be written"
             ) from error
