@@ -96,7 +96,7 @@ def test_the_dead_are_in_no_leg_no_statistic_and_no_iteration(tmp_path, segment_
                 assert not {name for name, _ in found[leg]} & set(dead)
             assert len(found["dense"]) == len(found["colbert"]) == sum(sizes)
             allowed = snapshot.allowed([*dead, documents[1].id])
-            assert sum(int(np.bitwise_count(bits).sum()) for bits in allowed) == sizes[0]
+            assert sum(int(np.unpackbits(bits).sum()) for bits in allowed) == sizes[0]
             assert sum(bits is not None for bits in snapshot.allowed(None)) == len(
                 {s.info.uuid for s in snapshot.segments if s.info.deleted}
             )
