@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 CHECKSUM_BYTES = 16
 VALUE_LIMIT = 64 * 2**20
-"""Largest value in the store: LMDB holds a value in memory while it writes it."""
+"""Largest record, and the size that arrays are kept to: LMDB holds a value in memory while it writes it."""
+ARRAY_LIMIT = 2**30
+"""Largest array: a segment learns only after a batch that it is full, so it may pass `VALUE_LIMIT`."""
 
 _ARRAY_MAGIC = b"M3ARRAY\x01"
 _ARRAY_FIELDS = struct.Struct(
@@ -70,14 +72,14 @@ def pack_array(array: NDArray[Any], key: bytes) -> bytes:
         key: what the blob is stored under.
 
     Raises:
-        StorageError: the blob would be larger than `VALUE_LIMIT`.
+        StorageError: the values would take more than `ARRAY_LIMIT`.
     """
     array = np.ascontiguousarray(array)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    if array.nbytes > VALUE_LIMIT:
+    if array.nbytes > ARRAY_LIMIT:
         raise StorageError(
-            f"an array of {array.nbytes:,} bytes is over the {VALUE_LIMIT:,} that one value may have: "
-            f"build with a smaller segment_size"
+            f"an array of {array.nbytes:,} bytes is over the {ARRAY_LIMIT:,} that one value may have: "
+            f"build with a smaller segment_size, or give encodings in smaller batches"
         )
     rows, columns = array.shape if array.ndim == 2 else (len(array), 0)
     data = array.tobytes()

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from m3search.records import Document
     from m3search.storage.directory import Directory
 
-_POSTINGS_LIMIT = VALUE_LIMIT // 4 - 2**17  # one array of u32 stays one value, with room for a last passage
+_POSTINGS_LIMIT = VALUE_LIMIT // 4  # of u32
 _TEXT_LIMIT = 256 * 2**20
 _ID_LIMIT = VALUE_LIMIT // 2
 HASH_BYTES = 16
-_ROWS_LIMIT = VALUE_LIMIT // HASH_BYTES - 2**17  # the widest column of documents or passages stays one value, likewise
+_ROWS_LIMIT = VALUE_LIMIT // HASH_BYTES  # the widest column of documents or passages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +103,7 @@ class SegmentWriter:
 
     @property
     def full(self) -> bool:
-        """Whether the segment has reached its size or a bound of memory."""
+        """Whether the segment has reached its size or a bound of memory; a last batch may pass the bound."""
         postings = max(self._lexical.postings if self._lexical else 0, self._bm25.postings if self._bm25 else 0)
         return (
             max(self.passages, self.documents) >= min(self._config.segment_size, _ROWS_LIMIT)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from m3search.errors import CorruptionError, StorageError
+from m3search.storage import codec
 from m3search.storage.codec import (
     VALUE_LIMIT,
     check_ends,
@@ -88,11 +89,12 @@ def test_an_array_of_a_type_that_the_formats_do_not_know_is_refused():
         unpack_array(memoryview(pack_array(np.ones(2, bool), KEY)), KEY, "it")
 
 
-def test_no_value_is_larger_than_the_limit():
-    fits = np.zeros(VALUE_LIMIT, np.uint8)
-    assert len(pack_array(fits, KEY)) == VALUE_LIMIT + 64
-    with pytest.raises(StorageError, match="build with a smaller segment_size"):
-        pack_array(np.zeros(VALUE_LIMIT + 1, np.uint8), KEY)
+def test_no_value_is_larger_than_its_limit(monkeypatch):
+    assert codec.ARRAY_LIMIT < 2**32  # LMDB's own
+    monkeypatch.setattr(codec, "ARRAY_LIMIT", 1000)
+    assert len(pack_array(np.zeros(125), KEY)) == 1064
+    with pytest.raises(StorageError, match=r"an array of 1,008 bytes is over the 1,000 .* smaller segment_size"):
+        pack_array(np.zeros(126), KEY)
     with pytest.raises(StorageError, match="over the 67,108,864 that one value may have"):
         pack_record(bytes(VALUE_LIMIT), KEY)
 

@@ -11,7 +11,7 @@ from test_postings import VOCAB, check, csr, stored
 
 from m3search import Document
 from m3search.errors import CorruptionError
-from m3search.storage import IndexConfig, IndexWriter, PassageBatch, Snapshot, id_hash
+from m3search.storage import IndexConfig, IndexWriter, PassageBatch, Snapshot, id_hash, segment_writer
 from m3search.storage.codec import pack_array
 from m3search.storage.keys import array_key, document_key
 
@@ -115,6 +115,17 @@ def test_a_segment_is_full_at_its_size_in_passages_or_documents(tmp_path):
     for name, expected in (("passages", [(1, 3), (2, 1)]), ("documents", [(3, 0), (3, 0), (1, 0)])):
         with IndexWriter(tmp_path / name) as writer:
             assert [(info.documents, info.passages) for info in writer.manifest().segments] == expected
+
+
+def test_a_segment_is_full_at_a_bound_of_memory_which_a_batch_may_pass(tmp_path, monkeypatch):
+    one = (np.zeros(DIM, np.float32), {0: 1.0, 1: 1.0}, {"a": 1}, (0, 10))
+    for name, limit in (("_POSTINGS_LIMIT", 5), ("_ROWS_LIMIT", 3), ("_TEXT_LIMIT", 80), ("_ID_LIMIT", 3)):
+        with monkeypatch.context() as patch:
+            patch.setattr(segment_writer, name, limit)
+            write(tmp_path / name, [(str(number), "", "text", [one]) for number in range(7)], 100)
+        with IndexWriter(tmp_path / name) as writer:
+            assert [info.documents for info in writer.manifest().segments] == [3, 3, 1], name
+        open_snapshot(tmp_path / name, verify=True)
 
 
 @pytest.fixture
