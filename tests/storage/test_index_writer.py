@@ -228,7 +228,9 @@ def test_a_build_that_fails_leaves_nothing_but_what_stood_there(tmp_path, after,
             )
     if overwrite:
         assert opened_answers(tmp_path / "i", verify=True) == before
-        assert garbage(tmp_path / "i") == set()
+        with IndexWriter(tmp_path / "i") as writer:
+            assert writer.manifest(BUILDING_KEY) is None
+            assert garbage(tmp_path / "i", writer) == set()
     else:
         assert not (tmp_path / "i").exists()
     build(tmp_path / "i", overwrite=overwrite)  # and the lock is free
