@@ -2,16 +2,28 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
+COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test lint heads clean
+.PHONY: demo test test-lowest test-collections lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
 
 test: $(BIN)/.dev-installed
 	$(BIN)/python -m pytest
+
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install -q -c constraints-lowest.txt torch
+	$(VENV)-lowest/bin/pip install -q -c constraints-lowest.txt -e '.[mini,eval,parquet]' pytest pytest-timeout hypothesis
+	$(VENV)-lowest/bin/python -m pytest
+
+# Every leg against brute force on real collections: COLLECTIONS is a folder of BEIR folders.
+test-collections: $(BIN)/.dev-installed
+	M3SEARCH_COLLECTIONS=$(COLLECTIONS) $(BIN)/python -m pytest tests/test_collections.py
 
 lint: $(BIN)/.dev-installed
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Imports every room but the command line. Invariant: an open index answers from o
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -75,7 +76,7 @@ class Index:
         except BaseException:
             self.close()
             raise
-        self._remove = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True) if temporary else None
+        self._remove = weakref.finalize(self, _remove, path, os.getpid()) if temporary else None
 
     # -- making and opening --
 
@@ -447,6 +448,12 @@ class Index:
         if self._snapshot is None:
             return f"Index({str(self.path)!r}, closed)"
         return f"Index({str(self.path)!r}, documents={len(self)}, legs={list(self._snapshot.manifest.config.legs)})"
+
+
+def _remove(path: Path, maker: int) -> None:
+    """Deletes a temporary index; not in a forked child, whose parent still uses it."""
+    if os.getpid() == maker:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _id(value: str | int) -> str:

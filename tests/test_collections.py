@@ -117,11 +117,16 @@ class BM25Oracle:
         return scores / top if top else scores
 
 
+_encoded = {}
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def collection(request, tmp_path_factory):
     if not (Path(FOLDER) / request.param).is_dir():
         pytest.skip(f"{request.param} is not in {FOLDER}")
-    return Collection(request.param, tmp_path_factory.mktemp(request.param))
+    if request.param not in _encoded:  # encoding takes minutes, and pytest comes back to a parameter
+        _encoded[request.param] = Collection(request.param, tmp_path_factory.mktemp(request.param))
+    return _encoded[request.param]
 
 
 @pytest.fixture(scope="module", params=SEGMENT_SIZES)

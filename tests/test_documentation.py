@@ -9,12 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+SWIG = "ignore:builtin type:DeprecationWarning"  # a warning of CPython about faiss, not ours
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def run_python(code_or_file, folder):
     result = subprocess.run(
-        [sys.executable, "-W", "error", *code_or_file], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-W", SWIG, *code_or_file],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

@@ -1,5 +1,9 @@
 """What `Index` does with ids, numbers and lists that are not quite what it asks for."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from m3search import Encodings, Index, errors
@@ -59,6 +63,23 @@ def test_similar_checks_its_own_k(index, k):
 def test_export_needs_a_batch(index):
     with pytest.raises(errors.InputError, match="batch is 0"):
         next(index.export(batch=0))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_does_not_remove_its_parent_s_temporary_index():
+    code = """
+import os
+from m3search import Index
+index = Index.build(["a text"], encoder=None)
+child = os.fork()
+if not child:
+    raise SystemExit(0)
+os.waitpid(child, 0)
+assert index.path.exists() and index.search("text").ids == ["0"]
+index.close()
+assert not index.path.exists()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("bm25", ["en", 1, {"k1": True}, {"k1": -1}, {"b": 2}, {"k2": 1}])

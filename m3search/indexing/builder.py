@@ -318,10 +318,13 @@ class _Window:
 
 
 def _fitting(offsets: NDArray[np.int64], start: int, segment_size: int, segment: SegmentWriter) -> int:
-    """One past the last document that fits into the segment; one at least, and all its passages go with it."""
+    """One past the last document that fits into the segment; one at least, and all its passages go with it.
+
+    A step is bounded, so that the segment's memory is looked at between steps also where encodings come all at once.
+    """
     passages = offsets[start] + segment_size - segment.passages
     stop = int(np.searchsorted(offsets, passages, side="right")) - 1
-    return max(start + 1, min(stop, start + segment_size - segment.documents))
+    return max(start + 1, min(stop, start + segment_size - segment.documents, start + _CHUNK_DOCUMENTS))
 
 
 def _config_of(config: IndexConfig, batch: Encodings) -> IndexConfig:

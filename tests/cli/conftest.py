@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+SWIG = "ignore:builtin type:DeprecationWarning"  # a warning of CPython about faiss, not ours
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint"
 
 
@@ -27,7 +28,8 @@ def m3search():
     """Runs ``m3search`` with arguments."""
 
     def run(*arguments, stdin=None, **environment):
-        command = [sys.executable, "-W", "error", "-c", "from m3search.cli import main; main()", *map(str, arguments)]
+        program = [sys.executable, "-W", "error", "-W", SWIG, "-c", "from m3search.cli import main; main()"]
+        command = [*program, *map(str, arguments)]
         env = {**os.environ, "COLUMNS": "120", **environment}
         return Result(subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, check=False))
 

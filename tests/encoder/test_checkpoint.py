@@ -210,7 +210,7 @@ def test_mini_in_no_place_names_all_three(monkeypatch, no_hub):
 
 
 def test_a_hub_model_without_a_network(no_hub):
-    with pytest.raises(EncoderError, match="BAAI/bge-m3 at revision abc cannot be loaded: the hub cannot be reached"):
+    with pytest.raises(EncoderError, match="BAAI/bge-m3 at revision abc cannot be loaded: the hub "):
         Encoder.load("BAAI/bge-m3", revision="abc")
 
 

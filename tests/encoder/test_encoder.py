@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_vocabulary(tmp_path):
     largest = max(event.cpu_memory_usage for event in profile.events())
     assert out.lexical.shape == (512, 2**20)
     # [B, vocab] alone would take 2 GiB, one row of it 4 MiB
-    assert peak < 16 * 2**20
+    assert peak < 32 * 2**20
     assert 0 < largest < 16 * 2**20
 
 
