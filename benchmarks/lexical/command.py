@@ -1,0 +1,144 @@
+"""The command line: which collections, which engines, where the results go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import m3search
+from lexical import bm25_texts, generated
+from lexical.collection import Collection, cached, load
+from lexical.engines import OPTIONAL, PEERS
+from lexical.engines.ours import LEG
+from lexical.measurement import Plan, measure, say
+from lexical.opening import measured
+from lexical.plot import plot
+from lexical.report import report
+from lexical.targets import lines
+from lexical.texts import sources
+
+BENCHMARKS = Path(__file__).parent.parent
+QUICK_DOCUMENTS, QUICK_QUERIES, QUICK_PASSES = 20_000, 20, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures and writes; results are written after every collection."""
+    args = _parsed(arguments)
+    _one_thread()
+    plan = Plan(ks=tuple(args.ks), passes=args.passes, seed=args.seed)
+    record: dict[str, Any] = {
+        "m3search": m3search.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": _machine(),
+        "plan": {"ks": list(plan.ks), "passes": plan.passes, "queries": args.queries, "seed": plan.seed},
+        "collections": {},
+    }
+    jobs: list[tuple[Path, list[str]]] = [(_generated(args, size), args.engines) for size in args.generated]
+    if args.texts:
+        jobs.append((_texts(args), args.engines))
+    if args.growth:  # for the growth of ours alone: the peers would take more memory than machines have
+        jobs.append((_generated(args, args.growth), [name for name in args.engines if name == LEG]))
+    for folder, names in jobs:
+        collection = load(folder, args.queries, args.tuning)
+        result = measure(collection, [PEERS[name] for name in names], plan, args.cache, fresh=args.fresh)
+        if LEG in names:
+            result["opening"] = _opening(collection, args.cache)
+        record["collections"][collection.name] = result
+        _write(record, args.out, drawn=args.plot)
+    print(report(record, lines(record["collections"])))
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The lexical leg and its peers: times, recall and sizes.")
+    parser.add_argument("--quick", action="store_true", help="20,000 generated documents and few queries")
+    parser.add_argument(
+        "--generated", type=int, nargs="*", metavar="N", help="sizes of generated collections (100000 1000000)"
+    )
+    parser.add_argument(
+        "--growth", type=int, metavar="N", help="size of the one that only ours is timed on (5000000; 0: none)"
+    )
+    parser.add_argument("--texts", type=int, metavar="N", help="how many real short texts, at most (1000000; 0: none)")
+    parser.add_argument("--collections", type=Path, help="folder of BEIR folders, for real texts")
+    parser.add_argument(
+        "--apt-lists", type=Path, default=Path("/var/lib/apt/lists"),
+        help="folder of apt's lists, for real texts; apt-get update -o Acquire::Languages=en,de,fr,it,da fetches descriptions",
+    )  # fmt: skip
+    parser.add_argument("--engines", nargs="+", choices=list(PEERS), metavar="NAME", help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--queries", type=int, help="measured (300)")
+    parser.add_argument("--tuning", type=int, default=100, help="other queries, to tune approximate engines on (100)")
+    parser.add_argument("--passes", type=int, help="over the queries (5)")
+    parser.add_argument("--ks", type=int, nargs="+", default=[10, 100, 1000], help="result sizes (10 100 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of engines and queries (0)")
+    parser.add_argument("--fresh", action="store_true", help="build the peers' indexes again")
+    parser.add_argument("--plot", action=argparse.BooleanOptionalAction, default=True, help="draw the figure")
+    parser.add_argument("--cache", type=Path, default=BENCHMARKS.parent / "indexes" / "benchmark" / "lexical")
+    parser.add_argument(
+        "--out", type=Path, default=BENCHMARKS / "results" / "lexical", help="results, without their suffixes"
+    )
+    args = parser.parse_args(arguments)
+    quick = {"generated": [QUICK_DOCUMENTS], "growth": 0, "texts": 0, "queries": QUICK_QUERIES, "passes": QUICK_PASSES}
+    full = {"generated": [100_000, 1_000_000], "growth": 5_000_000, "texts": 1_000_000, "queries": 300, "passes": 5}
+    for name, value in (quick if args.quick else full).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.engines is None:
+        args.engines = [name for name in PEERS if name not in OPTIONAL]
+    return args
+
+
+def _generated(args: argparse.Namespace, documents: int) -> Path:
+    folder = args.cache / f"generated-{documents}"
+    return cached(folder, generated.VERSION, lambda path: generated.write(path, documents))
+
+
+def _texts(args: argparse.Namespace) -> Path:
+    folder = args.cache / f"texts-{args.texts}"
+    found = sources(args.apt_lists, args.collections)
+    return cached(folder, bm25_texts.VERSION, lambda path: bm25_texts.write(path, found, args.texts))
+
+
+def _opening(collection: Collection, cache: Path) -> dict[str, float]:
+    say(f"{collection.name}: fresh processes")
+    folder = cache / "indexes" / collection.name / LEG / "index"
+    return measured(folder, collection.vocabulary, collection.queries)
+
+
+def _write(record: dict[str, Any], out: Path, *, drawn: bool) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    out.with_suffix(".md").write_text(report(record, lines(record["collections"])))
+    if drawn:
+        try:
+            plot(record, out.with_suffix(".svg"))
+        except ModuleNotFoundError as error:
+            say(f"no plot: {error}")
+
+
+def _machine() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return {
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def _one_thread() -> None:
+    """What `benchmarks/lexical.py` sets holds for libraries that are imported after it; these have a switch too."""
+    if "faiss" in sys.modules:
+        sys.modules["faiss"].omp_set_num_threads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

@@ -1,0 +1,151 @@
+"""Measurement: the times and the recall of all engines over one collection, in one process.
+
+Engines take turns in an order that is drawn anew for every query, so none inherits the caches that another has warmed. A time
+is CPU time of the whole process, so a helper thread counts; a query's time is the median of its passes.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lexical.collection import Collection
+from lexical.engine import Engine, Opened, Peer, UnavailableError
+from lexical.store import built
+from lexical.truth import Truth, kth_scores, recall
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured: result sizes, passes over the queries, and the seed of every order."""
+
+    ks: Sequence[int] = (10, 100, 1000)
+    passes: int = 5
+    seed: int = 0
+
+
+def measure(collection: Collection, peers: Sequence[Peer], plan: Plan, cache: Path, *, fresh: bool) -> dict[str, Any]:
+    """Builds, opens, checks and times; what is in the result is ready for JSON.
+
+    Raises:
+        Exception: whatever goes wrong in ours; a peer that fails is named with its reason.
+    """
+    say(f"{collection.about['title']}: {collection.postings:,} postings, exact scores")
+    truth = Truth(collection, [*collection.queries, *collection.tuning])
+    engines: list[Engine] = []
+    rows: dict[str, dict[str, Any]] = {}
+    missing: dict[str, str] = {}
+    for peer in peers:
+        say(f"{collection.name}: {peer.name}")
+        try:
+            folder, known = built(peer, collection, cache, fresh=fresh)
+            opened = peer.open(collection, folder, truth, plan.ks)
+        except UnavailableError as error:
+            missing[peer.name] = str(error)
+            continue
+        except BaseException as error:  # a panic in Rust is no Exception
+            if peer.name == "m3search" or isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            missing[peer.name] = f"failed: {type(error).__name__}: {error}"
+            continue
+        for engine in opened.engines:
+            engines.append(engine)
+            rows[engine.name] = _row(peer, opened, known, collection)
+    checked = _check(collection, engines, truth, plan)
+    timed = _time(collection, engines, plan)
+    for engine in engines:
+        rows[engine.name]["k"] = {str(k): {**timed[engine.name, k], **checked[engine.name, k]} for k in plan.ks}
+    return {
+        "about": collection.about,
+        "postings": collection.postings,
+        "terms": int(np.count_nonzero(np.bincount(collection.terms))),
+        "queries": len(collection.queries),
+        "query_terms": float(np.mean([len(query.terms) for query in collection.queries])),
+        "engines": rows,
+        "missing": missing,
+    }
+
+
+def _row(peer: Peer, opened: Opened, known: dict[str, Any], collection: Collection) -> dict[str, Any]:
+    seconds = known["seconds"]
+    alone = known["notes"].get("documents_alone_s")
+    if alone is not None:  # `build` made the documents a second time, for comparison
+        seconds -= alone
+    return {
+        "peer": peer.name,
+        "version": known["version"],
+        "bytes": opened.bytes,
+        "structure_bytes": opened.structure_bytes,
+        "build_seconds": seconds,
+        "build_postings_per_second": collection.postings / seconds,
+        "build_without_documents_postings_per_second": None
+        if alone is None
+        else collection.postings / (seconds - alone),
+        "notes": {**known["notes"], **opened.notes},
+    }
+
+
+def _check(
+    collection: Collection, engines: Sequence[Engine], truth: Truth, plan: Plan
+) -> dict[tuple[str, int], dict[str, float]]:
+    """Recall, and the largest difference of a score to the truth; the engines' caches and kernels are warm after it."""
+    say(f"{collection.name}: recall")
+    found: dict[tuple[str, int], list[float]] = {(engine.name, k): [] for engine in engines for k in plan.ks}
+    errors = dict.fromkeys(found, 0.0)
+    for query in collection.queries:
+        scores = truth.scores(query)
+        wanted = kth_scores(scores, plan.ks)
+        for engine in engines:
+            prepared = engine.prepare(query)
+            for k, one in zip(plan.ks, wanted, strict=True):
+                ids, given = engine.answer(engine.search(prepared, k))
+                found[engine.name, k].append(recall(ids, scores, one))
+                errors[engine.name, k] = max(errors[engine.name, k], float(np.abs(given - scores[ids]).max(initial=0)))
+    return {key: {"recall": float(np.mean(values)), "score_error": errors[key]} for key, values in found.items()}
+
+
+def _time(collection: Collection, engines: Sequence[Engine], plan: Plan) -> dict[tuple[str, int], dict[str, float]]:
+    rng = np.random.default_rng(plan.seed)
+    queries = collection.queries
+    prepared = [[engine.prepare(query) for query in queries] for engine in engines]
+    times = {k: np.empty((len(engines), len(queries), plan.passes)) for k in plan.ks}
+    clock = time.process_time_ns
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(plan.passes):
+            say(f"{collection.name}: pass {number + 1} of {plan.passes}")
+            for k in rng.permutation(plan.ks).tolist():
+                for query in rng.permutation(len(queries)):
+                    for place in rng.permutation(len(engines)):
+                        search, one = engines[place].search, prepared[place][query]
+                        started = clock()
+                        found = search(one, k)
+                        times[k][place, query, number] = clock() - started
+                        del found
+                gc.collect()
+    finally:
+        gc.enable()
+    summary = {}
+    for k, measured in times.items():
+        per_query = np.median(measured, axis=2) / 1e6
+        for place, engine in enumerate(engines):
+            one = per_query[place]
+            summary[engine.name, k] = {
+                "median_ms": float(np.median(one)),
+                "mean_ms": float(np.mean(one)),
+                "p95_ms": float(np.percentile(one, 95)),
+            }
+    return summary
+
+
+def say(text: str) -> None:
+    """Progress, with the time, on standard error."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,100 @@
+"""Report: the results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lexical.engines.ours import LEG
+from lexical.targets import Line
+
+
+def report(record: Mapping[str, Any], lines: Sequence[Line]) -> str:
+    """All tables."""
+    machine, plan = record["machine"], record["plan"]
+    parts = [
+        "# The lexical leg and its peers\n",
+        f"{machine['cpu']}, {machine['cores']} cores of which one is used; Python {machine['python']}; {record['date']}.",
+        f"CPU time of a query: the median of {plan['passes']} passes, engines in random order per query.",
+        f"{_versions(record['collections'].values())}.\n",
+    ]
+    if lines:
+        rows = [(line.what, line.asked, line.found) for line in lines]
+        parts += ["## Targets\n", _table(("what", "asked", "found"), rows, numbers=())]
+    for collection in record["collections"].values():
+        parts += _collection(collection)
+    return "\n".join(parts)
+
+
+def _versions(collections: Iterable[Mapping[str, Any]]) -> str:
+    found = {row["peer"]: row["version"] for collection in collections for row in collection["engines"].values()}
+    return ", ".join(f"{peer} {version}" for peer, version in found.items())
+
+
+def _collection(collection: Mapping[str, Any]) -> list[str]:
+    engines = collection["engines"]
+    ks = list(next(iter(engines.values()))["k"]) if engines else []
+    head = ["engine", *(f"top {k}: median / mean ms" for k in ks), f"recall@{', '.join(ks)}"]
+    head += ["index MB", "bytes a posting", "build, M postings/s"]
+    rows = [_row(name, row, ks, collection["postings"]) for name, row in engines.items()]
+    rows += [(name, reason, *[""] * (len(head) - 2)) for name, reason in collection["missing"].items()]
+    parts = [
+        f"## {collection['about']['title'].capitalize()}\n",
+        f"{collection['postings']:,} postings of {collection['terms']:,} terms; {collection['queries']} queries of",
+        f"{collection['query_terms']:.1f} terms.{_sources(collection['about'])}\n",
+        _table(head, rows, numbers=range(1, len(head))),
+    ]
+    if LEG in engines and len(engines) > 1:
+        ours = engines[LEG]["k"]
+        ratios = [(name, *_ratios(row["k"], ours)) for name, row in engines.items() if name != LEG]
+        head = [f"its time / {LEG}'s: median, mean", *(f"top {k}" for k in ks)]
+        parts.append(_table(head, ratios, numbers=range(1, len(head))))
+    opening = collection.get("opening")
+    if opening:
+        open_ms, first_ms, second_ms = (f"{opening[name]:.1f} ms" for name in ("open_ms", "first_ms", "second_ms"))
+        parts.append(
+            f"A fresh process: {open_ms} to open, {first_ms} for the first query, {second_ms} for the second.\n"
+        )
+    return parts
+
+
+def _sources(about: Mapping[str, Any]) -> str:
+    if "sources" not in about:
+        return ""
+    return f" Texts of {', '.join(f'{name} ({count:,})' for name, count in about['sources'].items())}."
+
+
+def _row(name: str, row: Mapping[str, Any], ks: Sequence[str], postings: int) -> tuple[str, ...]:
+    times = (f"{_ms(row['k'][k]['median_ms'])} / {_ms(row['k'][k]['mean_ms'])}" for k in ks)
+    recalls = ", ".join(_recall(row["k"][k]["recall"]) for k in ks)
+    size, share = f"{row['bytes'] / 1e6:,.0f}", f"{row['bytes'] / postings:.2f}"
+    if row["structure_bytes"] is not None:
+        size += f" ({row['structure_bytes'] / 1e6:,.0f} + forward)"
+        share += f" ({row['structure_bytes'] / postings:.2f})"
+    rate = f"{row['build_postings_per_second'] / 1e6:.2f}"
+    aside = row["build_without_documents_postings_per_second"]
+    if aside is not None:
+        rate += f" ({aside / 1e6:.2f} documents aside)"
+    return (name, *times, recalls, size, share, rate)
+
+
+def _ratios(its: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterable[str]:
+    for k, mine in ours.items():
+        yield ", ".join(f"{its[k][one] / mine[one]:.2f}" for one in ("median_ms", "mean_ms"))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int]) -> str:
+    """A Markdown table; the columns `numbers` are set to the right."""
+    right = set(numbers)
+    rule = "".join("---:|" if column in right else "---|" for column in range(len(head)))
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], f"|{rule}", *lines[1:], ""])
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _recall(value: float) -> str:
+    """Cut, not rounded: 1.0000 says that nothing is missing."""
+    return f"{int(value * 10_000) / 10_000:.4f}"
