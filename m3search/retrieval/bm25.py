@@ -1,6 +1,7 @@
 """BM25Leg: term frequencies weighted by the statistics of the snapshot's live passages.
 
-Imports storage's readers. Source: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), in Lucene's variant:
+Imports storage's readers and the compiled loops, the latter on use. Source: Robertson and Zaragoza, The Probabilistic
+Relevance Framework (2009), in Lucene's variant:
 idf = ln(1 + (N - df + 0.5) / (df + 0.5)), never negative, and tf / (tf + k1 (1 - b + b length / average)) without a factor
 k1 + 1. In the blend the sum is divided by what no passage can reach, sum of count * idf over the query's known terms: a
 constant of the query, so that its order stays and a weight means the same for every query.
@@ -9,20 +10,23 @@ constant of the query, so that its order stays and a weight means the same for e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from m3search.records import Candidates
-from m3search.retrieval.term_at_a_time import complete_terms, search_terms
+from m3search.storage import mean_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from m3search.retrieval.leg import Allowed
     from m3search.retrieval.query import Query
-    from m3search.retrieval.term_at_a_time import Products
     from m3search.storage import Segment, Snapshot
+
+
+_ROUNDING = 1 + 2.0**-40  # of the quotient of two means
 
 
 class BM25Leg:
@@ -32,12 +36,22 @@ class BM25Leg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages that hold a term; what holds none scores 0."""
+        from m3search.retrieval.inverted import Segmentwise
+
         statistics = TermStatistics.of(query, snapshot)
-        parts = [
-            search_terms(segment, self.name, numbers, statistics.products(segment), bitmap, depth)
-            for segment, numbers, bitmap in zip(snapshot.segments, statistics.numbers, allowed, strict=True)
-        ]
-        merged = Candidates.merge(parts, depth)
+        search = Segmentwise(self.name, depth)
+        for segment, numbers, bitmap in zip(snapshot.segments, statistics.numbers, allowed, strict=True):
+            change = statistics.average / (_mean_length(segment) or 1.0)
+            search.search(
+                segment,
+                numbers,
+                statistics.weights,
+                bitmap,
+                partial(statistics.exact, segment, numbers),
+                growth=max(change, 1.0) * _ROUNDING,
+                shrinkage=min(change, 1.0),
+            )
+        merged = search.candidates()
         top = statistics.upper_bound or 1.0
         return Candidates(merged.docids, merged.scores / top, merged.bound / top, postings=merged.postings)
 
@@ -89,32 +103,44 @@ class TermStatistics:
         """What no passage can reach."""
         return float(self.weights.sum())
 
-    def products(self, segment: Segment) -> Products:
-        """What a posting of a segment adds to the score."""
-        lengths = segment.fields["bm25"].lengths
-        assert lengths is not None
-        stored = lengths
-        average = self.average or 1.0
+    def exact(self, segment: Segment, numbers: NDArray[np.int64], passages: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """Undivided scores f64[n] of passages u32[n] of a segment."""
+        from m3search.retrieval.forward import score_frequencies
 
-        def products(terms: NDArray[np.int64], rows: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64]:
-            frequencies = values.astype(np.float64)
-            norms = self.k1 * (1 - self.b + self.b * (stored[rows].astype(np.float64) / average))
-            return self.weights[terms] * (frequencies / (frequencies + norms))
-
-        return products
+        field, known = segment.fields["bm25"], (numbers >= 0) & (self.weights > 0)
+        assert field.lengths is not None
+        scores = np.empty(len(passages))
+        score_frequencies(
+            passages,
+            numbers[known].astype(np.uint32),
+            self.weights[known],
+            field.row_ends,
+            field.row_terms,
+            field.values,
+            field.lengths,
+            self.k1,
+            self.b,
+            self.average or 1.0,
+            scores,
+        )
+        return scores
 
     def raw(self, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Undivided scores f64[n]."""
         scores = np.zeros(len(docids))
         numbers = {segment.info.uuid: local for segment, local in zip(snapshot.segments, self.numbers, strict=True)}
         for segment, positions, rows in snapshot.split(docids):
-            scores[positions] = complete_terms(
-                segment, "bm25", numbers[segment.info.uuid], self.products(segment), rows
-            )
+            scores[positions] = self.exact(segment, numbers[segment.info.uuid], rows.astype(np.uint32))
         return scores
 
 
+def _mean_length(segment: Segment) -> float:
+    """What the segment's bounds were written with; its deleted passages count."""
+    lengths = segment.fields["bm25"].lengths
+    assert lengths is not None
+    return mean_length(lengths)
+
+
 def _live_frequency(segment: Segment, number: int) -> int:
-    docids, _ = segment.fields["bm25"].posting(number)
-    live = segment.live_passages
-    return len(docids) if live is None else int(live[docids].sum())
+    blocks, live = segment.fields["bm25"].blocks, segment.live_passages
+    return int(blocks.frequencies[number] if live is None else live[blocks.docids(number)].sum())

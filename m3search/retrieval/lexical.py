@@ -1,23 +1,22 @@
 """LexicalLeg: learned token weights, score = sum of w_q * w_d over shared tokens.
 
-Imports storage's readers. Source: Chen et al., BGE M3-Embedding (2024), section 3.2.
+Imports storage's readers and the compiled loops, the latter on use. Source: Chen et al., BGE M3-Embedding (2024), section 3.2.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from m3search.records import Candidates
-from m3search.retrieval.term_at_a_time import complete_terms, search_terms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from m3search.records import Candidates
     from m3search.retrieval.leg import Allowed
     from m3search.retrieval.query import Query
-    from m3search.storage import Snapshot
+    from m3search.storage import Segment, Snapshot
 
 
 class LexicalLeg:
@@ -27,31 +26,39 @@ class LexicalLeg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages that share a token; what shares none scores 0."""
-        products = _products(query)
-        parts = [
-            search_terms(segment, self.name, segment.fields[self.name].numbers(query.tokens), products, bitmap, depth)
-            for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
-        ]
-        return Candidates.merge(parts, depth)
+        from m3search.retrieval.inverted import Segmentwise
+
+        weights = query.token_weights.astype(np.float64)
+        search = Segmentwise(self.name, depth)
+        for segment, bitmap in zip(snapshot.segments, allowed, strict=True):
+            numbers = segment.fields[self.name].numbers(query.tokens)
+            search.search(segment, numbers, weights, bitmap, partial(_exact, segment, numbers, weights))
+        return search.candidates()
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact scores f64[n]."""
         scores = np.zeros(len(docids))
-        products = _products(query)
+        weights = query.token_weights.astype(np.float64)
         for segment, positions, rows in snapshot.split(docids):
             numbers = segment.fields[self.name].numbers(query.tokens)
-            scores[positions] = complete_terms(segment, self.name, numbers, products, rows)
+            scores[positions] = _exact(segment, numbers, weights, rows.astype(np.uint32))
         return scores
 
 
-def _products(query: Query) -> Any:  # noqa: ANN401 - a closure of the type Products
-    weights = query.token_weights.astype(np.float64)
+def _exact(
+    segment: Segment, numbers: NDArray[np.int64], weights: NDArray[np.float64], passages: NDArray[np.uint32]
+) -> NDArray[np.float64]:
+    from m3search.retrieval.forward import score_weights
 
-    def products(
-        terms: NDArray[np.int64],
-        rows: NDArray[np.int64],  # noqa: ARG001 - a weight does not depend on its passage
-        values: NDArray[Any],
-    ) -> NDArray[np.float64]:
-        return weights[terms] * values.astype(np.float64)
-
-    return products
+    field, known = segment.fields["lexical"], numbers >= 0
+    scores = np.empty(len(passages))
+    score_weights(
+        passages,
+        numbers[known].astype(np.uint32),
+        weights[known],
+        field.row_ends,
+        field.row_terms,
+        field.values,
+        scores,
+    )
+    return scores

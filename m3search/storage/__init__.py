@@ -4,10 +4,12 @@ Imports records and errors only; retrieval and what stands above it read through
 in the store is the only commit point.
 """
 
+from m3search.storage.block_postings import BLOCK, LARGEST_IMPACT, RANKS
 from m3search.storage.environment import Environment
 from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
+from m3search.storage.postings import mean_length
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
@@ -15,8 +17,11 @@ from m3search.storage.summary import summary
 from m3search.storage.token_vectors import CODECS, check_codec
 
 __all__ = [
+    "BLOCK",
     "CODECS",
     "FORMAT_VERSION",
+    "LARGEST_IMPACT",
+    "RANKS",
     "Environment",
     "IndexConfig",
     "IndexWriter",
@@ -29,5 +34,6 @@ __all__ = [
     "check_codec",
     "copy_index",
     "id_hash",
+    "mean_length",
     "summary",
 ]

@@ -1,18 +1,18 @@
 """Postings: the inverted and the forward store of one field, "lexical" or "bm25".
 
 Owns the layout of a field in a segment and both its ends, `FieldWriter` and `Field`; imports the codec and records. Invariant:
-forward and inverted store hold the same (passage, term, value) triples, and every exact score comes from the forward store.
+forward and inverted store hold the same (passage, term) pairs, and every exact score comes from the forward store.
 
 Arrays of a field with n passages, t terms and p postings (blob names are ``<field>.<array>``):
 
     terms            u32[t] token ids, ascending; or u8 bytes of sorted UTF-8 terms, with term_ends i64[t + 1]
-    posting_ends     i64[t + 1]   postings of term i: posting_ends[i] to posting_ends[i + 1]
-    posting_docids   u32[p]       passages, ascending within a term
-    posting_values   f16|f32[p]   weights, or u16|u32[p] term frequencies
     row_ends         i64[n + 1]   terms of passage d: row_ends[d] to row_ends[d + 1]
     row_terms        u32[p]       term numbers, ascending within a passage
-    row_values       as posting_values
+    row_values       f16|f32[p]   weights, or u16|u32[p] term frequencies
     lengths          u32[n]       number of terms of a passage, repeated ones counted (bm25 only)
+
+and the inverted store of `block_postings`: of weights as they are stored, or of what a term frequency is worth at the mean
+length of the segment.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3search.errors import CorruptionError
+from m3search.storage.block_postings import BLOCK_ARRAYS, BlockPostings, block_arrays
 from m3search.storage.codec import check_ends
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _HALF_LARGEST = 65504.0
 _HALF_SMALLEST_NORMAL = 2.0**-14
 
-_COMMON = ("posting_ends", "posting_docids", "posting_values", "row_ends", "row_terms", "row_values")
+_COMMON = ("row_ends", "row_terms", "row_values", *BLOCK_ARRAYS)
 LEXICAL_ARRAYS = ("terms", *_COMMON)
 BM25_ARRAYS = ("terms", "term_ends", *_COMMON, "lengths")
 
@@ -57,18 +58,27 @@ class LexicalWriter:
 
     def finish(self) -> dict[str, NDArray[Any]]:
         """The field's arrays."""
-        weights = _joined(self._weights, np.float32)
+        stored = _stored(_joined(self._weights, np.float32))
         terms, numbers = np.unique(_joined(self._tokens, np.uint32), return_inverse=True)
+        rows = _ends(_joined(self._sizes, np.int64)), numbers.astype(np.uint32)
         return {
             "terms": terms,
-            **_invert(_ends(_joined(self._sizes, np.int64)), numbers.astype(np.uint32), _stored(weights), len(terms)),
+            **dict(zip(("row_ends", "row_terms", "row_values"), (*rows, stored), strict=True)),
+            **block_arrays(*rows, stored.astype(np.float32), len(terms)),
         }
 
 
 class BM25Writer:
-    """Collects term frequencies of a segment's passages."""
+    """Collects term frequencies of a segment's passages.
 
-    def __init__(self) -> None:
+    Args:
+        k1: saturation of the term frequency, in the worth that is bounded.
+        b: how much the length counts there.
+    """
+
+    def __init__(self, k1: float, b: float) -> None:
+        self._k1 = k1
+        self._b = b
         self._numbers: dict[str, int] = {}
         self._sizes = array("q")
         self._terms = array("I")
@@ -107,37 +117,65 @@ class BM25Writer:
         numbers = renumbered[np.frombuffer(self._terms, np.uint32)]
         ends = _ends(sizes)
         by_term = np.lexsort((numbers, np.repeat(np.arange(len(sizes)), sizes)))
+        rows = ends, numbers[by_term]
+        lengths = np.frombuffer(self._lengths, np.uint32)
         return {
             "terms": np.frombuffer(b"".join(encoded[i] for i in order), np.uint8),
             "term_ends": _ends(np.array([len(encoded[i]) for i in order], np.int64)),
-            **_invert(ends, numbers[by_term], values[by_term], len(order)),
-            "lengths": np.frombuffer(self._lengths, np.uint32),
+            **dict(zip(("row_ends", "row_terms", "row_values"), (*rows, values[by_term]), strict=True)),
+            **block_arrays(*rows, _worth(ends, values[by_term], lengths, self._k1, self._b), len(order)),
+            "lengths": lengths,
         }
 
 
+def _worth(
+    row_ends: NDArray[np.int64], frequencies: NDArray[Any], lengths: NDArray[np.uint32], k1: float, b: float
+) -> NDArray[np.float32]:
+    """What each term frequency is worth in BM25 at the segment's mean length, rounded up: f32[p]."""
+    frequency = frequencies.astype(np.float64)
+    norms = k1 * (1 - b + b * (lengths / (mean_length(lengths) or 1.0)))
+    worth = frequency / (frequency + np.repeat(norms, np.diff(row_ends)))
+    return np.nextafter(worth.astype(np.float32), np.float32(np.inf))
+
+
+def inverted_anew(arrays: Mapping[str, NDArray[Any]], k1: float, b: float) -> dict[str, NDArray[Any]]:
+    """The arrays of a field of format 1, whose inverted store had another layout, with that of today."""
+    row_ends, values = arrays["row_ends"], arrays["row_values"]
+    ends = arrays.get("term_ends")
+    terms = len(arrays["terms"]) if ends is None else len(ends) - 1
+    weights = values.astype(np.float32) if ends is None else _worth(row_ends, values, arrays["lengths"], k1, b)
+    return {**arrays, **block_arrays(row_ends, arrays["row_terms"], weights, terms)}
+
+
+def mean_length(lengths: NDArray[np.uint32]) -> float:
+    """Mean number of terms; 0 of no passages."""
+    return int(lengths.sum(dtype=np.int64)) / len(lengths) if len(lengths) else 0.0
+
+
 class Field:
-    """The arrays of one field of a segment, as views into the store."""
+    """The arrays of one field of a segment, as views into the store.
+
+    Attributes:
+        blocks: the inverted store.
+        values: row_values as compiled loops take them: f16 as their bits.
+    """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], passages: int, where: str) -> None:
         self.terms = arrays["terms"]
         self.term_ends = arrays.get("term_ends")
-        self.posting_ends: NDArray[np.int64] = arrays["posting_ends"]
-        self.posting_docids: NDArray[np.uint32] = arrays["posting_docids"]
-        self.posting_values = arrays["posting_values"]
         self.row_ends: NDArray[np.int64] = arrays["row_ends"]
         self.row_terms: NDArray[np.uint32] = arrays["row_terms"]
         self.row_values = arrays["row_values"]
         self.lengths: NDArray[np.uint32] | None = arrays.get("lengths")
+        self.values = self.row_values.view(np.uint16) if self.row_values.dtype == np.float16 else self.row_values
         self._check(passages, where)
+        self.blocks = BlockPostings(arrays, passages, self.size, self.postings, where)
 
     def _check(self, passages: int, where: str) -> None:
-        same_length = len(
-            {len(self.posting_docids), len(self.posting_values), len(self.row_terms), len(self.row_values)}
-        )
-        if same_length != 1 or (self.lengths is not None and len(self.lengths) != passages):
+        same_length = len(self.row_terms) == len(self.row_values)
+        if not same_length or (self.lengths is not None and len(self.lengths) != passages):
             raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
         check_ends(self.row_ends, passages, self.postings, where)
-        check_ends(self.posting_ends, self.size, self.postings, where)
         if self.term_ends is not None:
             check_ends(self.term_ends, self.size, len(self.terms), where)
 
@@ -149,7 +187,7 @@ class Field:
     @property
     def postings(self) -> int:
         """Number of (passage, term) pairs."""
-        return len(self.posting_docids)
+        return len(self.row_terms)
 
     def numbers(self, terms: Sequence[str] | NDArray[np.uint32]) -> NDArray[np.int64]:
         """Term numbers i64[q] in this segment; -1 for a term that it does not have."""
@@ -173,33 +211,12 @@ class Field:
         """The term of this number: a word, or a token id."""
         return int(self.terms[number]) if self.term_ends is None else self._term(number).decode()
 
-    def posting(self, number: int) -> tuple[NDArray[np.uint32], NDArray[Any]]:
-        """Passages u32[df], ascending, and their values."""
-        start, stop = self.posting_ends[number], self.posting_ends[number + 1]
-        return self.posting_docids[start:stop], self.posting_values[start:stop]
-
     def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[Any]]:
         """The forward store's rows of these passages: sizes i64[r], then all their term numbers and values in order."""
         starts = self.row_ends[rows]
         sizes = self.row_ends[rows + 1] - starts
         places = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
         return sizes, self.row_terms[places], self.row_values[places]
-
-
-def _invert(
-    row_ends: NDArray[np.int64], row_terms: NDArray[np.uint32], row_values: NDArray[Any], terms: int
-) -> dict[str, NDArray[Any]]:
-    """Forward and inverted arrays from rows whose term numbers ascend."""
-    docids = np.repeat(np.arange(len(row_ends) - 1, dtype=np.uint32), np.diff(row_ends))
-    order = np.argsort(row_terms, kind="stable")  # stable keeps passages ascending within a term
-    return {
-        "posting_ends": _ends(np.bincount(row_terms, minlength=terms).astype(np.int64)),
-        "posting_docids": docids[order],
-        "posting_values": row_values[order],
-        "row_ends": row_ends,
-        "row_terms": row_terms,
-        "row_values": row_values,
-    }
 
 
 def _stored(weights: NDArray[np.float32]) -> NDArray[Any]:

@@ -14,9 +14,10 @@ import numpy as np
 
 from m3search.errors import CorruptionError
 from m3search.storage.array_file import read_arrays
+from m3search.storage.block_postings import BLOCK_ARRAYS
 from m3search.storage.codec import check_ends, checksum, unpack_array
 from m3search.storage.keys import array_key
-from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field
+from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field, inverted_anew
 from m3search.storage.segment_writer import HASH_BYTES, id_hash
 from m3search.storage.token_vectors import TokenVectors
 
@@ -71,9 +72,9 @@ class Segment:
         if config.colbert_dim is not None:
             self.tokens = TokenVectors(self._file(directory, "colbert"), info.passages, info.file_name("colbert"))
         if config.vocab_size is not None:
-            self.fields["lexical"] = self._field("lexical", LEXICAL_ARRAYS)
+            self.fields["lexical"] = self._field("lexical", LEXICAL_ARRAYS, config)
         if config.bm25 is not None:
-            self.fields["bm25"] = self._field("bm25", BM25_ARRAYS)
+            self.fields["bm25"] = self._field("bm25", BM25_ARRAYS, config)
         self._ids = self._array("ids")
         self._id_ends: NDArray[np.int64] = self._array("id_ends")
         self._id_hashes = self._array("id_hashes")
@@ -96,8 +97,11 @@ class Segment:
             )
         return unpack_array(blob, key, where, verify=self._verify or name == LIVE)
 
-    def _field(self, name: str, arrays: tuple[str, ...]) -> Field:
-        views = {key: self._array(f"{name}.{key}") for key in arrays}
+    def _field(self, name: str, arrays: tuple[str, ...], config: IndexConfig) -> Field:
+        format_1 = f"{name}.posting_ends" in self.info.blobs
+        views = {key: self._array(f"{name}.{key}") for key in arrays if not (format_1 and key in BLOCK_ARRAYS)}
+        if format_1:
+            views = inverted_anew(views, *((config.bm25["k1"], config.bm25["b"]) if config.bm25 else (0.0, 0.0)))
         return Field(views, self.info.passages, f"field {name!r} of segment {self.info.uuid}")
 
     def _file(self, directory: Directory, suffix: str) -> Mapping[str, NDArray[Any]]:

@@ -81,7 +81,7 @@ class SegmentWriter:
         self._columns = _Columns()
         self._norm = 0.0
         self._lexical = LexicalWriter() if config.vocab_size is not None else None
-        self._bm25 = BM25Writer() if config.bm25 is not None else None
+        self._bm25 = BM25Writer(config.bm25["k1"], config.bm25["b"]) if config.bm25 is not None else None
         self._vectors: ArrayFileWriter | None = None
         self._tokens: TokenVectorsWriter | None = None
         try:
@@ -163,7 +163,7 @@ class SegmentWriter:
             if writer is not None:
                 fields = writer.finish()
                 arrays |= {f"{name}.{key}": value for key, value in fields.items()}
-                statistics[f"{name}_postings"] = len(fields["posting_docids"])
+                statistics[f"{name}_postings"] = len(fields["row_terms"])
                 if "lengths" in fields:
                     statistics["bm25_length"] = int(fields["lengths"].sum(dtype=np.int64))
         blobs = {name: pack_array(value, array_key(self._key, name)) for name, value in arrays.items()}

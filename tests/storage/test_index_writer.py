@@ -130,12 +130,15 @@ def test_a_stage_must_have_begun(tmp_path):
 @pytest.mark.parametrize("mode", ["r", "w"])
 def test_an_index_of_a_newer_version_says_what_to_do_and_is_not_overwritten(tmp_path, monkeypatch, mode):
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "FORMAT_VERSION", 2)
+        patch.setattr(manifest, "FORMAT_VERSION", manifest.FORMAT_VERSION + 1)
         with IndexWriter.for_build(tmp_path / "i", overwrite=False) as writer:
             writer.stage(IndexConfig())
             with writer.environment.write() as transaction:
                 transaction.put(MANIFEST_KEY, manifest.Manifest(1, IndexConfig()).pack(MANIFEST_KEY))
-    with pytest.raises(IndexFormatError, match="is of format 2, this m3search reads up to 1: upgrade m3search"):
+    with pytest.raises(
+        IndexFormatError,
+        match=f"reads up to {manifest.FORMAT_VERSION}: upgrade",
+    ):
         Index.open(tmp_path / "i", mode=mode)
     before = (tmp_path / "i" / "store" / "data.mdb").read_bytes()
     with pytest.raises(IndexFormatError, match="upgrade m3search"):

@@ -9,7 +9,7 @@ from m3search.records import EncoderIdentity, Weights
 from m3search.storage import IndexConfig, Manifest, SegmentInfo, manifest
 from m3search.storage.codec import pack_record, unpack_record
 from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
-from m3search.storage.manifest import FileInfo
+from m3search.storage.manifest import FORMAT_VERSION, FileInfo
 
 IDENTITY = EncoderIdentity("mini", "r1", {"model": "53aa"}, "mean", 384, 384, 30522, 256)
 CONFIG = IndexConfig(
@@ -50,9 +50,10 @@ def test_a_stage_is_no_manifest():
 
 def test_a_manifest_of_a_newer_version_says_what_to_do(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "FORMAT_VERSION", 2)
+        patch.setattr(manifest, "FORMAT_VERSION", FORMAT_VERSION + 1)
         newer = WHOLE.pack(MANIFEST_KEY)
-    message = "the manifest of here is of format 2, this m3search reads up to 1: upgrade m3search"
+    newest = f"is of format {FORMAT_VERSION + 1}, this m3search reads up to {FORMAT_VERSION}"
+    message = f"the manifest of here {newest}: upgrade m3search"
     with pytest.raises(IndexFormatError, match=re.escape(message)):
         Manifest.unpack(newer, MANIFEST_KEY, "the manifest of here")
 

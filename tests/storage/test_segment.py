@@ -186,7 +186,7 @@ def test_a_missing_cut_or_misplaced_value_is_found_at_open(index):
             with IndexWriter(path) as writer, writer.environment.write() as transaction:
                 transaction.put(key, old)
     # two arrays of one size and type that change places
-    one, two = (array_key(info.key, f"bm25.{name}") for name in ("row_terms", "posting_docids"))
+    one, two = (array_key(info.key, f"bm25.{name}") for name in ("row_terms", "rare"))
     replace(path, one, replace(path, two, replace(path, one, b"")))
     with pytest.raises(CorruptionError, match="does not begin as this array"):
         open_snapshot(path)
