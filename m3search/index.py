@@ -5,6 +5,7 @@ Imports every room but the command line. Invariant: an open index answers from o
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from m3search.errors import ClosedError, EncoderError, IndexNotFoundError, InputError, M3SearchWarning, QueryError
 from m3search.planning import Prepared, Wanted, answer, check_k, prepare
 from m3search.records import Document, Encodings, Hits
+from m3search.retrieval import warm
 from m3search.retrieval.stored import as_query, stored_encodings
 from m3search.storage import Environment, IndexWriter, Snapshot, copy_index, summary
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 DEFAULT_SEGMENT_SIZE = 100_000
 DEFAULT_RERANK = 100
 _EXPORT_BATCH = 1024
+_logger = logging.getLogger("m3search")
 _SEARCH_THREADS = 2
 
 
@@ -73,6 +76,8 @@ class Index:
                 self._snapshot.verify()
             if encoder is not None:
                 self._snapshot.manifest.config.check_encoder(encoder.identity)
+            if {"lexical", "bm25"} & set(self._snapshot.manifest.config.legs):
+                warm(_logger.warning)
         except BaseException:
             self.close()
             raise
@@ -128,6 +133,7 @@ class Index:
         from m3search.indexing.report import check_on_error
 
         skip = check_on_error(on_error) == "skip"
+        warm(_logger.warning)
         loaded = encoder if encoder is None or isinstance(encoder, Encoder) else Encoder.load(encoder, threads=threads)
         config = build_config(
             loaded, bm25=bm25, colbert=colbert, dense=dense, given=encodings is not None, segment_size=segment_size

@@ -17,6 +17,7 @@ from m3search.cli.evaluate import evaluate
 from m3search.cli.info import info
 from m3search.cli.search import search
 from m3search.cli.terminal import complain
+from m3search.cli.warm import warm
 from m3search.errors import M3SearchError, M3SearchWarning
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, search, info, demo, doctor):
+for command in (build, search, info, demo, doctor, warm):
     app.command()(command)
 app.command("eval")(evaluate)
 

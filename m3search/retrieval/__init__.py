@@ -9,8 +9,9 @@ from m3search.retrieval.dense import DenseLeg
 from m3search.retrieval.leg import Allowed, Leg
 from m3search.retrieval.lexical import LexicalLeg
 from m3search.retrieval.query import Query
+from m3search.retrieval.warming import warm
 
 ALL: dict[str, Leg] = {leg.name: leg for leg in (DenseLeg(), LexicalLeg(), BM25Leg(), ColbertLeg())}
 """Every leg by name."""
 
-__all__ = ["ALL", "Allowed", "BM25Leg", "ColbertLeg", "DenseLeg", "Leg", "LexicalLeg", "Query"]
+__all__ = ["ALL", "Allowed", "BM25Leg", "ColbertLeg", "DenseLeg", "Leg", "LexicalLeg", "Query", "warm"]

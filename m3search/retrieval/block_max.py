@@ -112,7 +112,7 @@ def search_blocks(
             scores[count] = total
             if total >= threshold and place < passages - block * 64 and (bits >> np.uint64(place)) & np.uint64(1):
                 count += 1
-                number = np.int64(total) >> bin_shift
+                number = min(np.int64(total) >> bin_shift, _BINS - 1)
                 histogram[number] += 1
                 above += number >= current
         while above - histogram[current] >= depth:

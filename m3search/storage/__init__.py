@@ -4,7 +4,7 @@ Imports records and errors only; retrieval and what stands above it read through
 in the store is the only commit point.
 """
 
-from m3search.storage.block_postings import BLOCK, LARGEST_IMPACT, RANKS
+from m3search.storage.block_postings import BLOCK, LARGEST_IMPACT, RANKS, block_arrays
 from m3search.storage.environment import Environment
 from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
@@ -31,6 +31,7 @@ __all__ = [
     "SegmentInfo",
     "SegmentWriter",
     "Snapshot",
+    "block_arrays",
     "check_codec",
     "copy_index",
     "id_hash",

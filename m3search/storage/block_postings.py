@@ -144,6 +144,8 @@ class BlockPostings:
                     f"the array {name!r} of {where} is {array.shape}, should be {shape}: restore the index or build it again"
                 )
         check_ends(self.rare_ends, terms, len(self.rare), where)
+        if not (np.isfinite(self.scales).all() and (self.scales > 0).all()):
+            raise CorruptionError(f"the array 'scales' of {where} holds what is no scale: restore the index")
         if frequent and int(self.frequent.max()) >= terms:
             raise CorruptionError(f"{where} has frequent terms that it does not have: restore the index")
 
