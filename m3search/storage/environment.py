@@ -320,9 +320,21 @@ class Environment:
                 env.set_mapsize(size * 2)
 
     def info(self) -> dict[str, int]:
-        """Bytes of the store: ``file``, ``map``, and ``used`` up to the last page."""
-        size = self.env.info()["map_size"]
-        return {"file": (self.path / _DATA_FILE).stat().st_size, "map": size, "used": self._used()}
+        """Bytes of the store: ``file``, ``map``, ``used`` up to the last page, and ``live`` in the pages of its keys."""
+        size, pages = self.env.info()["map_size"], self.env.stat()
+        live = (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]) * pages["psize"]
+        file = (self.path / _DATA_FILE).stat().st_size
+        return {"file": file, "map": size, "used": self._used(), "live": live}
+
+    def readers(self) -> dict[str, int]:
+        """Read transactions of all processes: their number, and how many commits the oldest is behind."""
+        last, oldest, count = int(self.env.info()["last_txnid"]), None, 0
+        for line in str(self.env.readers()).splitlines()[1:]:
+            seen = line.split()[-1]
+            if seen.isdigit():
+                count += 1
+                oldest = int(seen) if oldest is None else min(oldest, int(seen))
+        return {"count": count, "behind": 0 if oldest is None else last - oldest}
 
     def close(self) -> None:
         """Give one `open` back; the last one closes LMDB."""

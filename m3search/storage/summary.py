@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from m3search.storage.block_postings import BLOCK_ARRAYS
+
 if TYPE_CHECKING:
     from m3search.storage.environment import Environment
     from m3search.storage.snapshot import Snapshot
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
 def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
     """Documents, passages, legs, segments, encoder, generation and bytes.
 
-    Of the bytes, "store" is what LMDB uses, "vectors" the segment files, "total" what lies on the disk, and "payload"
-    arrays and vectors alone, without documents, pages' slack and free pages.
+    Of the bytes, "store" is what LMDB uses, of which "live" is in use and "free" waits to be used again; "vectors" are the
+    segment files, "total" is what lies on the disk, and "payload" arrays and vectors alone, without documents and slack.
+    "readers" are transactions of any process that may keep pages from being free, and how many commits the oldest is behind.
     """
     manifest = snapshot.manifest
     config = manifest.config
@@ -33,10 +36,34 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
         "vocabulary": config.vocab_size,
         "bm25": None if config.bm25 is None else dict(config.bm25),
         "colbert": None if config.colbert_dim is None else {"dim": config.colbert_dim, "codec": config.colbert_codec},
+        "inverted": {
+            name: _inverted(name, snapshot) for name in ("lexical", "bm25") if name in config.legs and snapshot.segments
+        },
+        "readers": environment.readers(),
         "bytes": {
             "store": store["used"],
+            "live": store["live"],
+            "free": store["used"] - store["live"],
             "vectors": files,
             "payload": files + sum(sum(info.blobs.values()) for info in manifest.segments),
             "total": store["file"] + files,
         },
+    }
+
+
+def _inverted(name: str, snapshot: Snapshot) -> dict[str, Any]:
+    """Sums over the segments: a term that two segments have counts twice."""
+    fields = [segment.fields[name] for segment in snapshot.segments]
+    blobs = [segment.info.blobs for segment in snapshot.segments]
+    postings = sum(field.postings for field in fields)
+    rare = sum(len(field.blocks.rare) for field in fields)
+    blocks = sum(sizes.get(f"{name}.{array}", 0) for sizes in blobs for array in BLOCK_ARRAYS)
+    forward = sum(sizes[f"{name}.{array}"] for sizes in blobs for array in ("row_ends", "row_terms", "row_values"))
+    return {
+        "postings": postings,
+        "terms": sum(field.size for field in fields),
+        "frequent_terms": sum(len(field.blocks.frequent) for field in fields),
+        "rare_postings": rare,
+        "bytes_per_posting": round(blocks / max(postings, 1), 3),
+        "forward_bytes_per_posting": round(forward / max(postings, 1), 3),
     }
