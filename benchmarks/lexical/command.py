@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import m3search
 from lexical import bm25_texts, generated
 from lexical.collection import Collection, cached, load
 from lexical.engines import OPTIONAL, PEERS
-from lexical.engines.ours import LEG
+from lexical.engines.ours import LEG, Ours
 from lexical.measurement import Plan, measure, say
 from lexical.opening import measured
 from lexical.plot import plot
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and writes; results are written after every collection."""
     args = _parsed(arguments)
     _one_thread()
+    peers = {**PEERS, LEG: Ours(args.segment_size, kept=args.keep)}
     plan = Plan(ks=tuple(args.ks), passes=args.passes, seed=args.seed)
     record: dict[str, Any] = {
         "m3search": m3search.__version__,
@@ -40,16 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "plan": {"ks": list(plan.ks), "passes": plan.passes, "queries": args.queries, "seed": plan.seed},
         "collections": {},
     }
-    jobs: list[tuple[Path, list[str]]] = [(_generated(args, size), args.engines) for size in args.generated]
-    if args.texts:
-        jobs.append((_texts(args), args.engines))
-    if args.growth:  # for the growth of ours alone: the peers would take more memory than machines have
-        jobs.append((_generated(args, args.growth), [name for name in args.engines if name == LEG]))
-    for folder, names in jobs:
+    for folder, grown in _folders(args):
+        # only ours is timed for its growth: the peers would take more memory than machines have
+        names = [name for name in args.engines if name == LEG or not grown]
         collection = load(folder, args.queries, args.tuning)
-        result = measure(collection, [PEERS[name] for name in names], plan, args.cache, fresh=args.fresh)
+        result = measure(collection, [peers[name] for name in names], plan, args.cache, fresh=args.fresh)
         if LEG in names:
             result["opening"] = _opening(collection, args.cache)
+        result["growth"] = grown
         record["collections"][collection.name] = result
         _write(record, args.out, drawn=args.plot)
     print(report(record, lines(record["collections"])))
@@ -77,6 +76,10 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ks", type=int, nargs="+", default=[10, 100, 1000], help="result sizes (10 100 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the order of engines and queries (0)")
     parser.add_argument("--fresh", action="store_true", help="build the peers' indexes again")
+    parser.add_argument("--keep", action="store_true", help="open the index of ours that an earlier run has built")
+    parser.add_argument(
+        "--segment-size", type=int, metavar="N", help="documents of a segment of ours (all, up to 4000000)"
+    )
     parser.add_argument("--plot", action=argparse.BooleanOptionalAction, default=True, help="draw the figure")
     parser.add_argument("--cache", type=Path, default=BENCHMARKS.parent / "indexes" / "benchmark" / "lexical")
     parser.add_argument(
@@ -91,6 +94,16 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.engines is None:
         args.engines = [name for name in PEERS if name not in OPTIONAL]
     return args
+
+
+def _folders(args: argparse.Namespace) -> Iterator[tuple[Path, bool]]:
+    """Collections, made where they are not there yet, and whether each is for growth alone."""
+    for size in args.generated:
+        yield _generated(args, size), False
+    if args.texts:
+        yield _texts(args), False
+    if args.growth:
+        yield _generated(args, args.growth), True
 
 
 def _generated(args: argparse.Namespace, documents: int) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lexical.engines.ours import LEG
 from lexical.targets import Line
+from lexical.texts import DEBIAN
 
 
 def report(record: Mapping[str, Any], lines: Sequence[Line]) -> str:
@@ -61,7 +62,11 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
 def _sources(about: Mapping[str, Any]) -> str:
     if "sources" not in about:
         return ""
-    return f" Texts of {', '.join(f'{name} ({count:,})' for name, count in about['sources'].items())}."
+    lists = {name: count for name, count in about["sources"].items() if name.startswith(f"{DEBIAN} ")}
+    named = [f"{name} ({count:,})" for name, count in about["sources"].items() if name not in lists]
+    if lists:
+        named.insert(0, f"Debian's package descriptions ({sum(lists.values()):,} in {len(lists)} lists)")
+    return f" Titles and sentences of {', '.join(named)}; BM25 weights."
 
 
 def _row(name: str, row: Mapping[str, Any], ks: Sequence[str], postings: int) -> tuple[str, ...]:

@@ -60,14 +60,15 @@ def lines(collections: Mapping[str, Any]) -> list[Line]:
     """Every target that these results have a figure for."""
     generated = [one for one in collections.values() if one["about"]["kind"] == "generated"]
     generated.sort(key=lambda one: one["about"]["documents"])
-    base = [one for one in generated if one["about"]["documents"] < GROWN]
+    base = [one for one in generated if not one["growth"]]
+    grown = [one for one in generated if one["growth"]]
     texts = [one for one in collections.values() if one["about"]["kind"] == "texts"]
     made: list[Line] = []
     for ratio in RATIOS:
         found = base[-1:] if ratio.kind == "generated" else texts
         made += [line for one in found if (line := _ratio(ratio, one))]
-    if base and generated[-1]["about"]["documents"] >= GROWN:
-        made.append(_growth(base[-1], generated[-1]))
+    if base and grown:
+        made += _growth(base[-1], grown[-1])
     made += _recall(collections)
     if base:
         made += _single(base[-1])
@@ -86,13 +87,16 @@ def _ratio(ratio: Ratio, collection: Mapping[str, Any]) -> Line | None:
     return _line(what, ">=", ratio.floors, figures, asked_here=_asked(collection))
 
 
-def _growth(small: Mapping[str, Any], large: Mapping[str, Any]) -> Line:
+def _growth(small: Mapping[str, Any], large: Mapping[str, Any]) -> list[Line]:
+    if LEG not in small["engines"] or LEG not in large["engines"]:
+        return []
     figures = [
         large["engines"][LEG]["k"][str(k)]["median_ms"] / small["engines"][LEG]["k"][str(k)]["median_ms"]
         for k in _ks(large["engines"])
     ]
     what = f"growth, median: our time at {large['about']['documents']:,} / at {small['about']['documents']:,}"
-    return _line(what, "<=", GROWTH, figures, asked_here=_asked(small))
+    asked_here = _asked(small) and large["about"]["documents"] >= GROWN
+    return [_line(what, "<=", GROWTH, figures, asked_here=asked_here)]
 
 
 def _recall(collections: Mapping[str, Any]) -> list[Line]:

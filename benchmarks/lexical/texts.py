@@ -15,6 +15,8 @@ from pathlib import Path
 
 APT_HELPER = Path("/usr/lib/apt/apt-helper")
 FEWEST_WORDS = 3
+DEBIAN = "debian"
+"""How the name of a source begins that is one of apt's lists."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
 _BULLET = re.compile(r"^[\s.*+\-o•]+(?=\s)")
@@ -71,14 +73,14 @@ def beir(path: Path) -> Iterator[Text]:
 
 
 def sources(apt: Path, collections: Path | None) -> dict[str, Iterator[Text]]:
-    """Name -> texts, everything that is there; each iterator reads when it is asked."""
-    found: dict[str, Iterator[Text]] = {}
+    """Name -> texts of everything that is there, English first; each iterator reads when it is asked."""
+    english: dict[str, Iterator[Text]] = {}
+    others: dict[str, Iterator[Text]] = {}
     for path in apt_lists(apt):
-        found[f"debian {_COMPRESSED.sub('', path.name.split('_dists_')[-1])}"] = debian(path)
-    if collections is not None:
-        for path in sorted(collections.glob("*/corpus.jsonl")):
-            found[path.parent.name] = beir(path)
-    return found
+        name = f"{DEBIAN} {_COMPRESSED.sub('', path.name.split('_dists_')[-1])}"
+        (english if name.endswith(("_Packages", "Translation-en")) else others)[name] = debian(path)
+    folders = sorted(collections.glob("*/corpus.jsonl")) if collections is not None else []
+    return {**english, **{path.parent.name: beir(path) for path in folders}, **others}
 
 
 def _paragraphs(lines: list[str]) -> str:

@@ -87,7 +87,7 @@ def _results(documents: int, kind: str, **milliseconds: float) -> dict[str, Any]
         for name, value in milliseconds.items()
     }
     about = {"kind": kind, "title": f"{documents:,} {kind}", "documents": documents}
-    return {"about": about, "postings": documents, "engines": figures, "missing": {}}
+    return {"about": about, "postings": documents, "engines": figures, "missing": {}, "growth": False}
 
 
 def test_verdicts_are_given_at_the_asked_size() -> None:
@@ -97,6 +97,7 @@ def test_verdicts_are_given_at_the_asked_size() -> None:
         "texts": _results(950_000, "texts", m3search=1, **{"impact-index": 2}),
         "growth": _results(5_000_000, "generated", m3search=4.5),
     }
+    collections["growth"]["growth"] = True
     collections["large"]["opening"] = {"open_ms": 60.0, "first_ms": 400.0, "second_ms": 1.0}
     found = {line.what: line.found for line in lines(collections)}
     assert found == {

@@ -56,15 +56,17 @@ def test_sources_are_what_is_there(tmp_path: Path) -> None:
     lists = tmp_path / "lists"
     lists.mkdir()
     (lists / "host_debian_dists_stable_main_i18n_Translation-en").write_text(LIST)
+    (lists / "host_debian_dists_stable_main_i18n_Translation-de").write_text(LIST)
     (lists / "host_debian_dists_stable_InRelease").write_text("nothing to read")
     folder = tmp_path / "collections" / "small"
     folder.mkdir(parents=True)
     record = {"_id": "1", "title": "A title", "text": "One sentence of words. Another of some words!\nShort."}
     (folder / "corpus.jsonl").write_text(json.dumps(record) + "\n")
     found = sources(lists, tmp_path / "collections")
-    assert list(found) == ["debian stable_main_i18n_Translation-en", "small"]
+    english, german = (f"debian stable_main_i18n_Translation-{language}" for language in ("en", "de"))
+    assert list(found) == [english, "small", german]
     assert list(found["small"]) == [Text("A title", ("One sentence of words.", "Another of some words!"))]
-    assert len(list(found["debian stable_main_i18n_Translation-en"])) == 3
+    assert len(list(found[english])) == 3
     assert sources(tmp_path / "missing", None) == {}
 
 

@@ -53,6 +53,7 @@ class BM25s:
         assert self._scores is not None
         retriever = bm25s.BM25(method="lucene", backend="numba", dtype="float32", int_dtype="int64")
         retriever.scores, self._scores = self._scores, None
+        retriever.nonoccurrence_array = None
         retriever.vocab_dict = {str(term): term for term in range(collection.vocabulary)}
         retriever.unique_token_ids_set = set(range(collection.vocabulary))
         size = sum(retriever.scores[name].nbytes for name in ("data", "indices", "indptr"))
