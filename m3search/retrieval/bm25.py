@@ -10,7 +10,6 @@ constant of the query, so that its order stays and a weight means the same for e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,18 +35,17 @@ class BM25Leg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages that hold a term; what holds none scores 0."""
-        from m3search.retrieval.inverted import Segmentwise
+        from m3search.retrieval.inverted import Saturation, Segmentwise
 
         statistics = TermStatistics.of(query, snapshot)
-        search = Segmentwise(self.name, depth)
+        saturation = Saturation(statistics.k1, statistics.b, statistics.average or 1.0)
+        search = Segmentwise(self.name, statistics.weights, depth, saturation)
         for segment, numbers, bitmap in zip(snapshot.segments, statistics.numbers, allowed, strict=True):
             change = statistics.average / (_mean_length(segment) or 1.0)
             search.search(
                 segment,
                 numbers,
-                statistics.weights,
                 bitmap,
-                partial(statistics.exact, segment, numbers),
                 growth=max(change, 1.0) * _ROUNDING,
                 shrinkage=min(change, 1.0),
             )

@@ -16,6 +16,7 @@ from m3search.retrieval.intrinsics import float_of, prefetch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_SHORT = 160
 _HALF_BIAS = 112 << 23
 """Between the exponents of f16 and f32."""
 
@@ -113,6 +114,11 @@ def _fetch_ahead(
 @njit(cache=True, nogil=True)
 def _at_or_after(row_terms: NDArray[np.uint32], start: int, stop: int, term: int) -> int:
     """The first place from `start` on whose term is not below `term`."""
+    if stop - start <= _SHORT:  # counting takes a few wide instructions, and nothing is guessed wrong
+        below = np.uint32(0)
+        for place in range(start, stop):
+            below += np.uint32(row_terms[place] < term)
+        return start + np.int64(below)
     while start < stop:
         middle = (start + stop) >> 1
         if row_terms[middle] < term:

@@ -7,27 +7,38 @@ and no passage that is left out has a higher one than the last that is returned.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m3search.records import Candidates
-from m3search.retrieval.block_max import search_blocks
-from m3search.storage import BLOCK, LARGEST_IMPACT, RANKS
+from m3search.retrieval.block_max import search_segment
+from m3search.storage import BLOCK, RANKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from m3search.storage import Segment
 
-Exact = Callable[["NDArray[np.uint32]"], "NDArray[np.float64]"]
-"""Passages of a segment u32[n] -> their exact scores f64[n]."""
-
-_UNITS = 2.0**30  # of the largest possible score: leaves two bits of a u32 for what rounding up adds
-_MOST = 2.0**32 - 1
-_SLACK = 1024  # stored worths were rounded up to float32
 _ALL = np.empty(0, np.uint64)
+_NO_LENGTHS = np.empty(0, np.uint32)
+_NO_LENGTHS.flags.writeable = False  # as stored lengths come: one compiled loop serves both
+
+
+@dataclass(frozen=True, slots=True)
+class Saturation:
+    """BM25's arithmetic at a time.
+
+    Attributes:
+        k1: saturation of the term frequency.
+        b: how much the length counts, 0 to 1.
+        average: mean number of terms in a live passage, above 0.
+    """
+
+    k1: float = 0.0
+    b: float = 0.0
+    average: float = 1.0
 
 
 class Segmentwise:
@@ -35,22 +46,28 @@ class Segmentwise:
 
     Args:
         field: "lexical" or "bm25".
+        weights: f64[q] >= 0 of the query's terms.
         depth: how many passages are wanted.
+        saturation: of BM25.
     """
 
-    def __init__(self, field: str, depth: int) -> None:
+    def __init__(
+        self, field: str, weights: NDArray[np.float64], depth: int, saturation: Saturation | None = None
+    ) -> None:
         self._field = field
+        self._weights = weights
         self._depth = depth
-        self._parts: list[Candidates] = []
-        self._best = np.empty(0)
+        self._saturation = Saturation() if saturation is None else saturation
+        self._rank = next((place for place, rank in enumerate(RANKS) if rank >= depth), -1)
+        self._docids = np.empty(0, np.int64)
+        self._scores = np.empty(0)
+        self._postings = 0
 
     def search(
         self,
         segment: Segment,
         numbers: NDArray[np.int64],
-        weights: NDArray[np.float64],
         bitmap: NDArray[np.uint8] | None,
-        exact: Exact,
         *,
         growth: float = 1.0,
         shrinkage: float = 1.0,
@@ -59,70 +76,58 @@ class Segmentwise:
 
         Args:
             segment: where.
-            numbers: i64[q] term numbers in this segment; -1 for a term it does not have.
-            weights: f64[q] >= 0, by which a posting's stored weight is multiplied.
+            numbers: i64[q] term numbers in this segment, ascending but for -1, a term it does not have.
             bitmap: passages that may be found.
-            exact: see `Exact`.
             growth: stored weights bound what postings add now only after multiplication with this, at least 1.
             shrinkage: what they add now is at least this part of the stored weight, at most 1.
         """
-        field = segment.fields[self._field]
-        known = np.flatnonzero((numbers >= 0) & (weights > 0))
-        if not len(known) or not segment.info.passages:
+        if not segment.info.passages:
             return
-        index, terms = field.blocks, numbers[known]
-        gains = weights[known] * index.scales[terms].astype(np.float64) * growth
-        unit = float(gains.sum()) * LARGEST_IMPACT / _UNITS
-        factors = np.ceil(gains / unit * (1 + 2.0**-40)).clip(1, _UNITS).astype(np.uint32)
-        rows = index.rows(terms)
-        frequent = rows >= 0
-        ranked = 0
-        if bitmap is None and self._depth <= RANKS[-1]:
-            rank = next(place for place, value in enumerate(RANKS) if value >= self._depth)
-            ranked = int((factors.astype(np.int64) * index.ranked[terms, rank]).max())
+        field, saturation = segment.fields[self._field], self._saturation
+        index = field.blocks
         scratch = _scratch(index.count * BLOCK)
-        rare = terms[~frequent]
-        count, postings = search_blocks(
-            index.rare_ends[rare],
-            index.rare_ends[rare + 1],
-            factors[~frequent],
-            rows[frequent],
-            factors[frequent],
+        count, postings = search_segment(
+            numbers,
+            self._weights,
+            index.scales,
+            index.ranked,
+            index.rare_ends,
+            index.frequent,
             index.rare,
             index.block_max,
             index.block_starts,
             index.group_starts,
             index.local,
+            field.row_ends,
+            field.row_terms,
+            field.values,
+            _NO_LENGTHS if field.lengths is None else field.lengths,
             _ALL if bitmap is None else _words(bitmap, index.count),
-            segment.info.passages,
             self._depth,
-            max(int(min(self._threshold() / unit, _MOST)) - 1, 1),
-            ranked,
-            int(factors.astype(np.int64).sum()) + (LARGEST_IMPACT + 1) * len(factors) + _SLACK,
-            shrinkage / growth,
+            self._rank if bitmap is None else -1,
+            float(self._scores[-1]) if len(self._scores) == self._depth else 0.0,
+            saturation.k1,
+            saturation.b,
+            saturation.average,
+            growth,
+            shrinkage,
             *scratch.arrays(index.count),
         )
-        found = scratch.found[:count].copy()
-        scores = exact(found)
-        matches = scores > 0
-        part = Candidates.top(
-            found[matches].astype(np.int64) + segment.base, scores[matches], self._depth, floor=0.0, postings=postings
-        )
-        self._parts.append(part)
-        if len(self._parts) > 1 or len(part) < self._depth:
-            self._best = np.sort(np.concatenate([self._best, part.scores]))[::-1][: self._depth]
-        else:
-            self._best = part.scores
+        self._postings += postings
+        self._take(scratch.found[:count].astype(np.int64) + segment.base, scratch.exact[:count].copy())
 
-    def _threshold(self) -> float:
-        """The score that `depth` passages of earlier segments have reached; 0 while there are fewer."""
-        return float(self._best[-1]) if len(self._best) == self._depth else 0.0
+    def _take(self, docids: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
+        if len(self._docids) and len(docids):
+            docids, scores = np.concatenate([self._docids, docids]), np.concatenate([self._scores, scores])
+            best = np.lexsort((docids, -scores))[: self._depth]
+            docids, scores = docids[best], scores[best]
+        if len(docids):
+            self._docids, self._scores = docids, scores
 
     def candidates(self) -> Candidates:
-        """The best of all segments; what is left out does not exceed the last of them, and what does not match scores 0."""
-        merged = Candidates.merge(self._parts, self._depth)
-        bound = float(merged.scores[-1]) if len(merged) == self._depth else 0.0
-        return Candidates(merged.docids, merged.scores, max(bound, 0.0), postings=merged.postings)
+        """The best of all segments; nothing that is left out exceeds the last of them, and what does not match scores 0."""
+        bound = float(self._scores[-1]) if len(self._scores) == self._depth else 0.0
+        return Candidates(self._docids, self._scores, bound, postings=self._postings)
 
 
 class _Scratch(threading.local):
@@ -130,8 +135,9 @@ class _Scratch(threading.local):
 
     def __init__(self) -> None:
         self.size = -1
-        self.sums = self.partials = self.bounds = self.found = self.scores = np.empty(0, np.uint32)
+        self.sums = self.partials = self.bounds = self.found = self.uppers = np.empty(0, np.uint32)
         self.order = np.empty(0, np.int32)
+        self.exact = np.empty(0)
 
     def arrays(self, blocks: int) -> tuple[NDArray[Any], ...]:
         return (
@@ -140,7 +146,8 @@ class _Scratch(threading.local):
             self.bounds[:blocks],
             self.order[:blocks],
             self.found[: blocks * BLOCK + 1],
-            self.scores[: blocks * BLOCK + 1],
+            self.uppers[: blocks * BLOCK + 1],
+            self.exact[: blocks * BLOCK + 1],
         )
 
 
@@ -155,7 +162,8 @@ def _scratch(passages: int) -> _Scratch:
         _thread.bounds = np.empty(blocks, np.uint32)
         _thread.order = np.empty(blocks, np.int32)
         _thread.found = np.empty(passages + 1, np.uint32)
-        _thread.scores = np.empty(passages + 1, np.uint32)
+        _thread.uppers = np.empty(passages + 1, np.uint32)
+        _thread.exact = np.empty(passages + 1)
         _thread.size = passages
     return _thread
 

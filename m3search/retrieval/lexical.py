@@ -5,7 +5,6 @@ Imports storage's readers and the compiled loops, the latter on use. Source: Che
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +28,9 @@ class LexicalLeg:
         from m3search.retrieval.inverted import Segmentwise
 
         weights = query.token_weights.astype(np.float64)
-        search = Segmentwise(self.name, depth)
+        search = Segmentwise(self.name, weights, depth)
         for segment, bitmap in zip(snapshot.segments, allowed, strict=True):
-            numbers = segment.fields[self.name].numbers(query.tokens)
-            search.search(segment, numbers, weights, bitmap, partial(_exact, segment, numbers, weights))
+            search.search(segment, segment.fields[self.name].numbers(query.tokens), bitmap)
         return search.candidates()
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:

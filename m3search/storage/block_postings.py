@@ -44,8 +44,8 @@ RANKS = (10, 100, 1000)
 _FREQUENT = 256  # a term is frequent from every 256th passage on
 _FEWEST = 64  # below, a row of blocks is larger than the list
 BLOCK_ARRAYS = (
-    *("frequencies", "scales", "ranked", "rare_ends", "rare"),
-    *("frequent", "block_max", "block_starts", "group_starts", "local"),
+    *("frequencies", "scales", "ranked", "rare_ends", "frequent"),
+    *("rare", "block_max", "block_starts", "group_starts", "local"),
 )
 
 
