@@ -303,12 +303,12 @@ def _add_rare(
     postings = 0
     last = np.uint32(len(sums) - 1)
     for term in range(len(starts)):
-        factor, stop = factors[term], stops[term]
-        postings += stop - starts[term]
-        for place in range(starts[term], stop):
-            if place + _AHEAD < stop:
-                prefetch(sums, np.int64(rare[place + _AHEAD] >> np.uint32(10)))
-            posting = rare[place]
+        factor, those = factors[term], rare[starts[term] : stops[term]]
+        postings += len(those)
+        for place in range(len(those)):
+            if place + _AHEAD < len(those):
+                prefetch(sums, np.int64(those[place + _AHEAD] >> np.uint32(10)))
+            posting = those[place]
             passage = min(posting >> np.uint32(10), last)
             total = sums[passage] + factor * (posting & np.uint32(1023))
             sums[passage] = total
@@ -328,8 +328,9 @@ def _clear(
     """Takes back what `_add_rare` did."""
     last = np.uint32(len(sums) - 1)
     for term in range(len(starts)):
-        for place in range(starts[term], stops[term]):
-            passage = min(rare[place] >> np.uint32(10), last)
+        those = rare[starts[term] : stops[term]]
+        for place in range(len(those)):
+            passage = min(those[place] >> np.uint32(10), last)
             sums[passage] = 0
             partials[passage >> np.uint32(6)] = 0
 
@@ -383,10 +384,10 @@ def _score_block(
         factor = factors[term]
         start = group_starts[row, block >> 10] + np.int64(block_starts[row, block])
         stop = group_starts[row, (block + 1) >> 10] + np.int64(block_starts[row, block + 1])
-        start, stop = max(start, 0), min(stop, len(local))
-        postings += stop - start
-        for place in range(start, stop):
-            posting = local[place]
+        those = local[max(start, 0) : max(min(stop, len(local)), 0)]
+        postings += len(those)
+        for place in range(len(those)):
+            posting = those[place]
             block_sums[posting & np.uint16(63)] += factor * np.uint32(posting >> np.uint16(6))
     return postings
 

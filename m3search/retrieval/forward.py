@@ -45,13 +45,13 @@ def score_weights(
     for position in range(len(passages)):
         _fetch_ahead(passages, position, row_ends, row_terms)
         passage = passages[position]
-        place, stop = row_ends[passage], row_ends[passage + 1]
+        row = row_terms[row_ends[passage] : row_ends[passage + 1]]
+        values = row_values[row_ends[passage] : row_ends[passage + 1]]
         total = 0.0
         for term in range(len(numbers)):
-            place = _at_or_after(row_terms, place, stop, numbers[term])
-            if place < stop and row_terms[place] == numbers[term]:
-                total += weights[term] * _weight(row_values, place)
-                place += 1
+            place = _at_or_after(row, numbers[term])
+            if place < len(row) and row[place] == numbers[term]:
+                total += weights[term] * _weight(values, place)
         scores[position] = total
 
 
@@ -87,15 +87,15 @@ def score_frequencies(
     for position in range(len(passages)):
         _fetch_ahead(passages, position, row_ends, row_terms)
         passage = passages[position]
-        place, stop = row_ends[passage], row_ends[passage + 1]
+        row = row_terms[row_ends[passage] : row_ends[passage + 1]]
+        values = row_values[row_ends[passage] : row_ends[passage + 1]]
         norm = k1 * (1 - b + b * (np.float64(lengths[passage]) / average))
         total = 0.0
         for term in range(len(numbers)):
-            place = _at_or_after(row_terms, place, stop, numbers[term])
-            if place < stop and row_terms[place] == numbers[term]:
-                frequency = np.float64(row_values[place])
+            place = _at_or_after(row, numbers[term])
+            if place < len(row) and row[place] == numbers[term]:
+                frequency = np.float64(values[place])
                 total += weights[term] * (frequency / (frequency + norm))
-                place += 1
         scores[position] = total
 
 
@@ -112,16 +112,17 @@ def _fetch_ahead(
 
 
 @njit(cache=True, nogil=True)
-def _at_or_after(row_terms: NDArray[np.uint32], start: int, stop: int, term: int) -> int:
-    """The first place from `start` on whose term is not below `term`."""
-    if stop - start <= _SHORT:  # counting takes a few wide instructions, and nothing is guessed wrong
+def _at_or_after(row: NDArray[np.uint32], term: int) -> int:
+    """The first place whose term is not below `term`."""
+    if len(row) <= _SHORT:  # counting takes a few wide instructions, and nothing is guessed wrong
         below = np.uint32(0)
-        for place in range(start, stop):
-            below += np.uint32(row_terms[place] < term)
-        return start + np.int64(below)
+        for place in range(len(row)):
+            below += np.uint32(row[place] < term)
+        return np.int64(below)
+    start, stop = 0, len(row)
     while start < stop:
         middle = (start + stop) >> 1
-        if row_terms[middle] < term:
+        if row[middle] < term:
             start = middle + 1
         else:
             stop = middle
