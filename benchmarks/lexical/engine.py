@@ -52,14 +52,14 @@ class Opened:
 
     Attributes:
         engines: ready to be asked.
-        bytes: of the index: on disk where it has files, else of its arrays in memory.
+        bytes: of the index: on disk where it has files, else of its arrays in memory; None: it is not of the whole collection.
         structure_bytes: of these, what a search walks through, without a store of the documents' own vectors; None: not
             told apart.
         notes: name -> value, for the report.
     """
 
     engines: Sequence[Engine]
-    bytes: int
+    bytes: int | None
     structure_bytes: int | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 

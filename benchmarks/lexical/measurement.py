@@ -83,7 +83,7 @@ def _row(peer: Peer, opened: Opened, known: dict[str, Any], collection: Collecti
         "bytes": opened.bytes,
         "structure_bytes": opened.structure_bytes,
         "build_seconds": seconds,
-        "build_postings_per_second": collection.postings / seconds,
+        "build_postings_per_second": None if opened.bytes is None else collection.postings / seconds,
         "build_without_documents_postings_per_second": None
         if alone is None
         else collection.postings / (seconds - alone),

@@ -56,6 +56,8 @@ def _sizes(axis: Any, collection: Mapping[str, Any], colours: Mapping[str, Any])
     """A bar for every index; engines that share one stand once."""
     rows = {row["peer"]: (name, row) for name, row in reversed(collection["engines"].items())}
     for peer, (name, row) in reversed(rows.items()):
+        if row["bytes"] is None:
+            continue
         structure = row["bytes"] if row["structure_bytes"] is None else row["structure_bytes"]
         axis.barh(peer, structure / 1e6, color=colours[name])
         if structure < row["bytes"]:

@@ -41,8 +41,7 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
     rows += [(name, reason, *[""] * (len(head) - 2)) for name, reason in collection["missing"].items()]
     parts = [
         f"## {collection['about']['title'].capitalize()}\n",
-        f"{collection['postings']:,} postings of {collection['terms']:,} terms; {collection['queries']} queries of",
-        f"{collection['query_terms']:.1f} terms.{_sources(collection['about'])}\n",
+        f"{_counts(collection)}{_sources(collection['about'])}\n",
         _table(head, rows, numbers=range(1, len(head))),
     ]
     if LEG in engines and len(engines) > 1:
@@ -59,6 +58,11 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
     return parts
 
 
+def _counts(collection: Mapping[str, Any]) -> str:
+    documents = f"{collection['postings']:,} postings of {collection['terms']:,} terms"
+    return f"{documents}; {collection['queries']} queries of {collection['query_terms']:.1f} terms."
+
+
 def _sources(about: Mapping[str, Any]) -> str:
     if "sources" not in about:
         return ""
@@ -72,6 +76,8 @@ def _sources(about: Mapping[str, Any]) -> str:
 def _row(name: str, row: Mapping[str, Any], ks: Sequence[str], postings: int) -> tuple[str, ...]:
     times = (f"{_ms(row['k'][k]['median_ms'])} / {_ms(row['k'][k]['mean_ms'])}" for k in ks)
     recalls = ", ".join(_recall(row["k"][k]["recall"]) for k in ks)
+    if row["bytes"] is None:
+        return (name, *times, recalls, "-", "-", "-")
     size, share = f"{row['bytes'] / 1e6:,.0f}", f"{row['bytes'] / postings:.2f}"
     if row["structure_bytes"] is not None:
         size += f" ({row['structure_bytes'] / 1e6:,.0f} + forward)"

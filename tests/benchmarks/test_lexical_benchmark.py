@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import BENCHMARKS
+from lexical.report import report
 from lexical.targets import lines
 
 KS = ("10", "100", "1000")
@@ -112,6 +113,26 @@ def test_verdicts_are_given_at_the_asked_size() -> None:
     }
     del collections["large"], collections["growth"], collections["texts"]
     assert all("not its size" in line.found for line in lines(collections) if "recall" not in line.what)
+
+
+def test_what_is_not_known_is_a_dash_in_the_table() -> None:
+    made = _results(1_000_000, "generated", m3search=1, bmp=2)
+    made["engines"]["bmp"]["bytes"] = None
+    for row in made["engines"].values():
+        row |= {"peer": "some", "version": "1"}
+    made |= {"terms": 5, "queries": 3, "query_terms": 9.0, "missing": {"seismic": "not installed"}}
+    record = {
+        "machine": {"cpu": "a", "cores": 2, "python": "3"},
+        "plan": {"passes": 2},
+        "date": "today",
+        "collections": {"one": made},
+    }
+    text = report(record, [])
+    assert "## Targets" not in text
+    times = "2.000 / 4.000 | 2.000 / 4.000 | 2.000 / 4.000"
+    assert f"| bmp | {times} | 1.0000, 1.0000, 1.0000 | - | - | - |" in text
+    assert "| seismic | not installed |  |  |  |  |  |  |" in text
+    assert "| bmp | 2.00, 2.00 | 2.00, 2.00 | 2.00, 2.00 |" in text
 
 
 def test_a_recall_below_one_is_missed_however_little() -> None:

@@ -1,7 +1,9 @@
 """BMP: the PyPI package bmp (Rust), block-max pruning without approximation (alpha = beta = 1).
 
-It takes whole numbers: weights are scaled so that the largest is 255. It scales and rounds the query's weights itself, however
-large they are given, which is why its recall is below 1 where queries are weighted.
+It takes whole numbers: weights are scaled so that the largest is 255. It scales the query's weights and rounds them to a few
+bits itself, which is why its recall is below 1 where queries are weighted. Its forward index numbers terms in 16 bits; where
+there are more, they silently fall onto each other. Such a collection is indexed by the queries' terms alone: that leaves the
+scores of these queries as they are and spares it work, but its size and the time of its build say nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from lexical.truth import Truth
 
 BLOCK_SIZE = 32
 LARGEST = 255
+MOST_TERMS = 2**16
 
 _FILE = "index.bmp"
-_QUERY_SCALE = 1000
 
 
 class BMP:
@@ -33,7 +35,7 @@ class BMP:
     """
 
     name = "bmp"
-    kept = True
+    kept = False  # which terms it has depends on the queries
 
     def version(self) -> str:
         """Of bmp."""
@@ -43,37 +45,41 @@ class BMP:
         """Document by document."""
         import bmp
 
+        taken = _taken(collection)
         largest = float(np.max(collection.weights))
         indexer = bmp.Indexer(str(folder / _FILE), bsize=BLOCK_SIZE, compress_range=True)
         names = [str(term) for term in range(collection.vocabulary)]
         for start, block in collection.blocks():
-            scaled = np.maximum(np.rint(block.data * (LARGEST / largest)), 1).astype(np.int64).tolist()
-            terms, ends = block.indices.tolist(), block.indptr.tolist()
+            kept = taken[block.indices]
+            ends = np.concatenate([[0], np.cumsum(kept)])[block.indptr].tolist()
+            scaled = np.maximum(np.rint(block.data[kept] * (LARGEST / largest)), 1).astype(np.int64).tolist()
+            terms = block.indices[kept].tolist()
             for row, (first, last) in enumerate(pairwise(ends)):
                 vector = {
                     names[term]: weight for term, weight in zip(terms[first:last], scaled[first:last], strict=True)
                 }
                 indexer.add_document(str(start + row), vector)
         indexer.finish()
-        return {"block_size": BLOCK_SIZE, "compressed": True, "scale": largest / LARGEST}
+        return {"block_size": BLOCK_SIZE, "scale": largest / LARGEST, "partial": not taken.all()}
 
     def open(self, collection: Collection, folder: Path, truth: Truth, ks: Sequence[int]) -> Opened:
         """Into memory."""
-        del collection, truth, ks
+        del truth, ks
         import bmp
 
-        return Opened([_Searcher(bmp.Searcher(str(folder / _FILE)))], folder_bytes(folder))
+        partial = not _taken(collection).all()
+        name = "bmp, of the queries' terms" if partial else "bmp"
+        engine = _Searcher(name, bmp.Searcher(str(folder / _FILE)))
+        return Opened([engine], None if partial else folder_bytes(folder))
 
 
 class _Searcher:
-    name = "bmp"
-
-    def __init__(self, searcher: Any) -> None:
+    def __init__(self, name: str, searcher: Any) -> None:
+        self.name = name
         self._searcher = searcher
 
     def prepare(self, query: Query) -> dict[str, float]:
-        terms = map(str, query.terms.tolist())
-        return dict(zip(terms, (_QUERY_SCALE * query.weights).tolist(), strict=True))
+        return dict(zip(map(str, query.terms.tolist()), query.weights.tolist(), strict=True))
 
     def search(self, prepared: dict[str, float], k: int) -> tuple[list[str], list[float]]:
         found: tuple[list[str], list[float]] = self._searcher.search(prepared, k, alpha=1.0, beta=1.0)
@@ -81,3 +87,13 @@ class _Searcher:
 
     def answer(self, found: tuple[list[str], list[float]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         return np.array(found[0], np.int64), np.array(found[1], np.float64)
+
+
+def _taken(collection: Collection) -> NDArray[np.bool_]:
+    """Which terms are indexed, bool[vocabulary]: all, or the queries'."""
+    taken = np.ones(collection.vocabulary, bool)
+    if collection.vocabulary > MOST_TERMS:
+        taken[:] = False
+        for query in (*collection.queries, *collection.tuning):
+            taken[query.terms] = True
+    return taken
