@@ -1,4 +1,4 @@
-"""The golden index: what version 1 wrote opens, reads back and answers, in this version and every later one."""
+"""The golden indexes: what was written in any format opens, reads back and answers, in this version and every later one."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_golden_index import DOCUMENTS, EXPECTED, IDENTITY, INDEX, PASSAGES, answers, encodings
+from make_golden_index import ALL, DOCUMENTS, EXPECTED, IDENTITY, PASSAGES, answers, encodings
 
 from m3search import Index
 
@@ -31,13 +31,18 @@ def same(found, expected):
         assert found == expected
 
 
+@pytest.fixture(params=ALL, ids=lambda path: path.name)
+def golden(request):
+    return request.param
+
+
 @pytest.fixture
-def path(tmp_path):
-    return Path(shutil.copytree(INDEX, tmp_path / "golden"))
+def path(golden, tmp_path):
+    return Path(shutil.copytree(golden, tmp_path / "golden"))
 
 
-def test_it_is_small_and_has_no_locks():
-    files = [file for file in INDEX.rglob("*") if file.is_file() and file.name not in {"lock.mdb", "write.lock"}]
+def test_it_is_small_and_has_no_locks(golden):
+    files = [file for file in golden.rglob("*") if file.is_file() and file.name not in {"lock.mdb", "write.lock"}]
     assert {file.suffix for file in files} == {".mdb", ".vectors", ".colbert"}
     assert sum(file.stat().st_size for file in files) < 100_000
 
@@ -85,7 +90,7 @@ def test_it_can_be_changed_and_copied(path, tmp_path):
 OPEN = """
 import json, os, sys
 sys.path.insert(0, sys.argv[2])
-from make_golden_index import INDEX, answers
+from make_golden_index import answers
 from m3search import Index
 for path in (sys.argv[3], sys.argv[1]):  # what is imported late may lie where only root can read
     with Index.open(path) as index:
@@ -100,10 +105,10 @@ print(json.dumps(found))
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no POSIX permissions")
-def test_it_opens_where_nothing_can_be_written(path):
+def test_it_opens_where_nothing_can_be_written(golden, path):
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         Path(folder).chmod(0o755)
-        sealed = Path(shutil.copytree(INDEX, Path(folder) / "golden"))
+        sealed = Path(shutil.copytree(golden, Path(folder) / "golden"))
         entries = [sealed, *sealed.rglob("*")]
         for entry in entries:
             entry.chmod(0o555 if entry.is_dir() else 0o444)
