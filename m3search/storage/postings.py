@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _HALF_LARGEST = 65504.0
 _HALF_SMALLEST_NORMAL = 2.0**-14
+_LARGEST_TABLE = 2**24  # tokens up to which numbers are looked up in a table
 
 _COMMON = ("row_ends", "row_terms", "row_values", *BLOCK_ARRAYS)
 LEXICAL_ARRAYS = ("terms", *_COMMON)
@@ -59,8 +60,8 @@ class LexicalWriter:
     def finish(self) -> dict[str, NDArray[Any]]:
         """The field's arrays."""
         stored = _stored(_joined(self._weights, np.float32))
-        terms, numbers = np.unique(_joined(self._tokens, np.uint32), return_inverse=True)
-        rows = _ends(_joined(self._sizes, np.int64)), numbers.astype(np.uint32)
+        terms, numbers = _numbered(_joined(self._tokens, np.uint32))
+        rows = _ends(_joined(self._sizes, np.int64)), numbers
         return {
             "terms": terms,
             **dict(zip(("row_ends", "row_terms", "row_values"), (*rows, stored), strict=True)),
@@ -228,6 +229,19 @@ def _stored(weights: NDArray[np.float32]) -> NDArray[Any]:
     if half.all():
         return weights.astype(np.float16)
     return np.where(half, np.where(half, weights, 0).astype(np.float16).astype(np.float32), weights)
+
+
+def _numbered(tokens: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """The distinct tokens, ascending, and for each token its place among them: what np.unique gives, without its sort."""
+    if not len(tokens) or int(tokens.max()) >= _LARGEST_TABLE:
+        terms, places = np.unique(tokens, return_inverse=True)
+        return terms, places.astype(np.uint32)
+    there = np.zeros(int(tokens.max()) + 1, bool)
+    there[tokens] = True
+    terms = np.flatnonzero(there).astype(np.uint32)
+    table = np.empty(len(there), np.uint32)
+    table[terms] = np.arange(len(terms), dtype=np.uint32)
+    return terms, table[tokens]
 
 
 def _ends(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
