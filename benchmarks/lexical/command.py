@@ -15,7 +15,7 @@ from typing import Any
 import m3search
 from lexical import bm25_texts, generated
 from lexical.collection import Collection, cached, load
-from lexical.engines import OPTIONAL, PEERS
+from lexical.engines import OPTIONAL, PEERS, SLOW
 from lexical.engines.ours import LEG, Ours
 from lexical.measurement import Plan, measure, say
 from lexical.opening import measured
@@ -92,7 +92,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         if getattr(args, name) is None:
             setattr(args, name, value)
     if args.engines is None:
-        args.engines = [name for name in PEERS if name not in OPTIONAL]
+        args.engines = [name for name in PEERS if name not in OPTIONAL and not (args.quick and name in SLOW)]
     return args
 
 

@@ -17,4 +17,7 @@ PEERS: dict[str, Peer] = {
 OPTIONAL = ("impact-index-reordered",)
 """Take part only when they are named."""
 
-__all__ = ["OPTIONAL", "PEERS"]
+SLOW = ("seismic",)
+"""So slow to build that a quick run leaves them out unless they are named: a minute, however small the collection."""
+
+__all__ = ["OPTIONAL", "PEERS", "SLOW"]

@@ -30,7 +30,7 @@ BUILD = {
 }
 """Lists of at most n_postings x max_fraction: with four times as many, recall .98 of the top 1000 took twice as long at 100,000
 documents, and the top 10 and the top 100 were no faster."""
-QUERY_CUTS = (4, 6, 8, 10, 12)
+QUERY_CUTS = (4, 6, 8, 10, 12, 20, 40)
 HEAP_FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.0)
 
 _FILE = "index"
