@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections lint heads clean
+.PHONY: demo test test-lowest test-collections bench-quality bench-lexical lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -30,6 +30,19 @@ lint: $(BIN)/.dev-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The README's table of quality, and the lexical engine beside its peers; the latter have an environment of their own.
+bench-quality: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/quality.py --collections $(COLLECTIONS)
+
+bench-lexical: $(VENV)-bench/bin/.installed
+	$(VENV)-bench/bin/python benchmarks/lexical.py --collections $(COLLECTIONS)
+
+$(VENV)-bench/bin/.installed: pyproject.toml benchmarks/lexical/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(VENV)-bench/bin/pip install -q -c constraints.txt -e . -r benchmarks/lexical/peers.txt
+	@touch $@
 
 # The encoder's own two heads, fitted again on the demo's text.
 heads: $(BIN)/.demo-installed
