@@ -10,6 +10,7 @@ from scipy import sparse
 
 from m3search import Document, Encodings, Index, errors
 from m3search.analysis.analyzer import Analyzer
+from m3search.storage import IndexWriter, segment_writer
 
 WORDS = "zip archive read write socket http json parse thread lock queue file path time date random".split()
 DIM, VOCAB = 24, 5000
@@ -130,6 +131,18 @@ def test_segment_size_changes_no_bit(tmp_path):
             hits = index.search("json parse", 90, weights="dense=1,lexical=1,bm25=1", encodings=query)
             answers.append([(hit.id, hit.score, dict(hit.parts)) for hit in hits])
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_no_segment_outgrows_what_a_posting_can_number(tmp_path, monkeypatch):
+    documents, encodings = make(20, passages=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_writer, "_ROWS_LIMIT", 4)
+        Index.build(documents, tmp_path / "i", encoder=None, encodings=encodings).close()
+    with IndexWriter(tmp_path / "i") as writer:
+        segments = writer.manifest().segments
+    assert sum(info.documents for info in segments) == 20
+    # three is the most passages of a document here: one may pass the limit, no more
+    assert all(info.passages <= 4 + 2 and info.documents <= 4 for info in segments)
 
 
 def test_texts_in_several_batches_of_encodings_are_numbered_through():

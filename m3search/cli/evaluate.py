@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from m3search.cli.search import RerankOption, WeightsOption
-from m3search.cli.terminal import AsJson, counting, note, print_json, print_table
+from m3search.cli.terminal import AsJson, note, print_json, print_table
 
 
 def evaluate(
@@ -29,9 +29,10 @@ def evaluate(
     """
     from m3search.evaluation import DEFAULT_MEASURES, load_beir, write_run
     from m3search.index import Index
+    from m3search.indexing.progress import progress_bar
 
     data = load_beir(dataset, split)
-    with Index.open(index) as opened, counting("queries", len(data.queries), enabled=not as_json) as advance:
+    with Index.open(index) as opened, progress_bar(len(data.queries), enabled=not as_json, what="queries") as advance:
         measures = tuple(measure or DEFAULT_MEASURES)
         result = opened.evaluate(data, measures=measures, weights=weights, rerank=rerank, progress=advance)
     if run is not None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,15 +48,6 @@ def complain(text: str) -> None:
 
     line = Text("error: ", style="bold red")
     Console(stderr=True, highlight=False).print(line.append(text, style="not bold default"), soft_wrap=True)
-
-
-@contextmanager
-def counting(what: str, total: int | None, *, enabled: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, where that is a terminal; yields what is to be called with each advance."""
-    from m3search.indexing.progress import progress_bar
-
-    with progress_bar(total, enabled=enabled, what=what) as advance:
-        yield advance
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], title: str = "") -> None:

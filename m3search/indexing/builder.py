@@ -252,7 +252,7 @@ class Builder:
         start = 0
         while start < len(documents):
             segment = self._open_segment()
-            stop = _fitting(offsets, start, self._config.segment_size, segment)
+            stop = _fitting(offsets, start, segment)
             rows = slice(int(offsets[start]), int(offsets[stop]))
             segment.append(
                 PassageBatch(
@@ -317,14 +317,14 @@ class _Window:
             yield record
 
 
-def _fitting(offsets: NDArray[np.int64], start: int, segment_size: int, segment: SegmentWriter) -> int:
+def _fitting(offsets: NDArray[np.int64], start: int, segment: SegmentWriter) -> int:
     """One past the last document that fits into the segment; one at least, and all its passages go with it.
 
     A step is bounded, so that the segment's memory is looked at between steps also where encodings come all at once.
     """
-    passages = offsets[start] + segment_size - segment.passages
+    passages = offsets[start] + segment.capacity - segment.passages
     stop = int(np.searchsorted(offsets, passages, side="right")) - 1
-    return max(start + 1, min(stop, start + segment_size - segment.documents, start + _CHUNK_DOCUMENTS))
+    return max(start + 1, min(stop, start + segment.capacity - segment.documents, start + _CHUNK_DOCUMENTS))
 
 
 def _config_of(config: IndexConfig, batch: Encodings) -> IndexConfig:

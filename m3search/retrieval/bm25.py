@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m3search.records import Candidates
-from m3search.storage import mean_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,9 +133,7 @@ class TermStatistics:
 
 def _mean_length(segment: Segment) -> float:
     """What the segment's bounds were written with; its deleted passages count."""
-    lengths = segment.fields["bm25"].lengths
-    assert lengths is not None
-    return mean_length(lengths)
+    return segment.info.statistics["bm25_length"] / segment.info.passages if segment.info.passages else 0.0
 
 
 def _live_frequency(segment: Segment, number: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3search.records import Candidates
-from m3search.retrieval.block_max import search_segment
+from m3search.retrieval.segment_search import search_segment
 from m3search.storage import BLOCK, RANKS
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ def warm(say: Callable[[str], None] | None = None) -> float:
     if _done:
         return 0.0
     started = time.perf_counter()
-    from m3search.retrieval import block_max, forward
+    from m3search.retrieval import forward, segment_search
     from m3search.storage.block_postings import BLOCK_ARRAYS, block_arrays
 
     # numba's own types know nothing of read-only arrays
-    search_segment: Any = block_max.search_segment
+    search_segment: Any = segment_search.search_segment
     score_weights: Any = forward.score_weights
     score_frequencies: Any = forward.score_frequencies
     rows = _stored(np.array([0, 1], np.int64)), _stored(np.array([0], np.uint32))

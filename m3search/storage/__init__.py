@@ -9,7 +9,6 @@ from m3search.storage.environment import Environment
 from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
-from m3search.storage.postings import mean_length
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
@@ -35,6 +34,5 @@ __all__ = [
     "check_codec",
     "copy_index",
     "id_hash",
-    "mean_length",
     "summary",
 ]

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3search.errors import CorruptionError, StorageError
-from m3search.storage.codec import check_ends
+from m3search.storage.codec import check_ends, ends_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,8 +75,8 @@ def block_arrays(
     scales = _scales(largest)
     is_frequent = frequencies >= max(passages / _FREQUENT, _FEWEST)
     frequent = np.flatnonzero(is_frequent).astype(np.uint32)
-    rare_ends = _ends(np.where(is_frequent, 0, frequencies))
-    local_ends = _ends(frequencies[frequent])
+    rare_ends = ends_of(np.where(is_frequent, 0, frequencies))
+    local_ends = ends_of(frequencies[frequent])
     rows = np.full(terms, -1, np.int64)
     rows[frequent] = np.arange(len(frequent))
     rare = np.empty(rare_ends[-1], np.uint32)
@@ -177,9 +177,3 @@ def _scales(largest: NDArray[np.float32]) -> NDArray[np.float32]:
     scales = (largest.astype(np.float64) / LARGEST_IMPACT).astype(np.float32)
     short = scales.astype(np.float64) * LARGEST_IMPACT < largest
     return np.where(short, np.nextafter(scales, np.float32(np.inf)), scales)
-
-
-def _ends(sizes: NDArray[Any]) -> NDArray[np.int64]:
-    ends = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=ends[1:])
-    return ends

@@ -54,6 +54,13 @@ def dtype_of(name: str) -> np.dtype[Any]:
     return _DTYPES[name]
 
 
+def ends_of(sizes: NDArray[Any]) -> NDArray[np.int64]:
+    """Offsets i64[n + 1] of n ranges that lie one after the other, from 0 on."""
+    ends = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=ends[1:])
+    return ends
+
+
 def check_ends(ends: NDArray[np.int64], count: int, last: int, where: str) -> None:
     """Make sure that i64[count + 1] offsets rise from 0 to `last`, so that no range lies outside what it points into.
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from m3search.storage.block_postings import LARGEST_IMPACT
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_LARGEST_IMPACT = 1020
 
 
 @njit(cache=True, nogil=True)
@@ -61,7 +61,7 @@ def invert(
             impact = int(np.ceil(weight / scale)) if scale > 0 else 1
             if impact * scale < weight:
                 impact += 1
-            impact = min(max(impact, 1), _LARGEST_IMPACT)
+            impact = min(max(impact, 1), LARGEST_IMPACT)
             row = rows[term]
             if row < 0:
                 rare[rare_places[term]] = np.uint32(passage << 10 | impact)
@@ -85,7 +85,7 @@ def rank_impacts(
     ranked: NDArray[np.uint16],
 ) -> None:
     """Enters the impacts at some ranks of every term into u16[t, ranks]; 0 where it has fewer postings."""
-    histogram = np.zeros(_LARGEST_IMPACT + 1, np.int64)
+    histogram = np.zeros(LARGEST_IMPACT + 1, np.int64)
     for term in range(len(frequencies)):
         if frequencies[term] < ranks[0]:
             continue
@@ -98,7 +98,7 @@ def rank_impacts(
             for place in range(local_ends[row], local_ends[row + 1]):
                 histogram[local[place] >> np.uint16(6)] += 1
         above, rank = 0, 0
-        for impact in range(_LARGEST_IMPACT, 0, -1):
+        for impact in range(LARGEST_IMPACT, 0, -1):
             above += histogram[impact]
             while rank < len(ranks) and above >= ranks[rank]:
                 ranked[term, rank] = impact

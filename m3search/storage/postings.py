@@ -26,7 +26,7 @@ import numpy as np
 
 from m3search.errors import CorruptionError
 from m3search.storage.block_postings import BLOCK_ARRAYS, BlockPostings, block_arrays
-from m3search.storage.codec import check_ends
+from m3search.storage.codec import check_ends, ends_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class LexicalWriter:
         """The field's arrays."""
         stored = _stored(_joined(self._weights, np.float32))
         terms, numbers = _numbered(_joined(self._tokens, np.uint32))
-        rows = _ends(_joined(self._sizes, np.int64)), numbers
+        rows = ends_of(_joined(self._sizes, np.int64)), numbers
         return {
             "terms": terms,
             **dict(zip(("row_ends", "row_terms", "row_values"), (*rows, stored), strict=True)),
@@ -116,13 +116,13 @@ class BM25Writer:
         values = frequencies.astype(np.uint16) if small else frequencies
         sizes = np.frombuffer(self._sizes, np.int64)
         numbers = renumbered[np.frombuffer(self._terms, np.uint32)]
-        ends = _ends(sizes)
+        ends = ends_of(sizes)
         by_term = np.lexsort((numbers, np.repeat(np.arange(len(sizes)), sizes)))
         rows = ends, numbers[by_term]
         lengths = np.frombuffer(self._lengths, np.uint32)
         return {
             "terms": np.frombuffer(b"".join(encoded[i] for i in order), np.uint8),
-            "term_ends": _ends(np.array([len(encoded[i]) for i in order], np.int64)),
+            "term_ends": ends_of(np.array([len(encoded[i]) for i in order], np.int64)),
             **dict(zip(("row_ends", "row_terms", "row_values"), (*rows, values[by_term]), strict=True)),
             **block_arrays(*rows, _worth(ends, values[by_term], lengths, self._k1, self._b), len(order)),
             "lengths": lengths,
@@ -134,7 +134,7 @@ def _worth(
 ) -> NDArray[np.float32]:
     """What each term frequency is worth in BM25 at the segment's mean length, rounded up: f32[p]."""
     frequency = frequencies.astype(np.float64)
-    norms = k1 * (1 - b + b * (lengths / (mean_length(lengths) or 1.0)))
+    norms = k1 * (1 - b + b * (lengths / (_mean_length(lengths) or 1.0)))
     worth = frequency / (frequency + np.repeat(norms, np.diff(row_ends)))
     return np.nextafter(worth.astype(np.float32), np.float32(np.inf))
 
@@ -148,7 +148,7 @@ def inverted_anew(arrays: Mapping[str, NDArray[Any]], k1: float, b: float) -> di
     return {**arrays, **block_arrays(row_ends, arrays["row_terms"], weights, terms)}
 
 
-def mean_length(lengths: NDArray[np.uint32]) -> float:
+def _mean_length(lengths: NDArray[np.uint32]) -> float:
     """Mean number of terms; 0 of no passages."""
     return int(lengths.sum(dtype=np.int64)) / len(lengths) if len(lengths) else 0.0
 
@@ -242,12 +242,6 @@ def _numbered(tokens: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[n
     table = np.empty(len(there), np.uint32)
     table[terms] = np.arange(len(terms), dtype=np.uint32)
     return terms, table[tokens]
-
-
-def _ends(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    ends = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=ends[1:])
-    return ends
 
 
 def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from m3search.errors import DocumentError, StorageError
 from m3search.storage.array_file import ArrayFileWriter
+from m3search.storage.block_postings import LARGEST_SEGMENT
 from m3search.storage.codec import VALUE_LIMIT, pack_array, pack_record
 from m3search.storage.keys import array_key, document_key
 from m3search.storage.manifest import FileInfo, IndexConfig, SegmentInfo
@@ -32,7 +33,7 @@ _POSTINGS_LIMIT = VALUE_LIMIT // 4  # of u32
 _TEXT_LIMIT = 256 * 2**20
 _ID_LIMIT = VALUE_LIMIT // 2
 HASH_BYTES = 16
-_ROWS_LIMIT = VALUE_LIMIT // HASH_BYTES  # the widest column of documents or passages
+_ROWS_LIMIT = LARGEST_SEGMENT // 2  # leaves room for one more document, whatever its passages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,11 +103,16 @@ class SegmentWriter:
         return len(self._columns.ids)
 
     @property
+    def capacity(self) -> int:
+        """Documents or passages that it takes; one document alone may pass it."""
+        return min(self._config.segment_size, _ROWS_LIMIT)
+
+    @property
     def full(self) -> bool:
         """Whether the segment has reached its size or a bound of memory; a last batch may pass the bound."""
         postings = max(self._lexical.postings if self._lexical else 0, self._bm25.postings if self._bm25 else 0)
         return (
-            max(self.passages, self.documents) >= min(self._config.segment_size, _ROWS_LIMIT)
+            max(self.passages, self.documents) >= self.capacity
             or postings >= _POSTINGS_LIMIT
             or self._columns.record_bytes >= _TEXT_LIMIT
             or self._columns.id_bytes >= _ID_LIMIT
