@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from m3search.retrieval.compiling import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _FEW = 16
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def best_first(docids: NDArray[np.uint32], scores: NDArray[np.float64], depth: int) -> int:
     """Puts the best `depth` to the front, in order: how many there are.
 
@@ -34,7 +35,7 @@ def best_first(docids: NDArray[np.uint32], scores: NDArray[np.float64], depth: i
     return min(count, depth)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread(docids: NDArray[np.uint32], scores: NDArray[np.float64]) -> None:
     count = len(docids)
     highest, lowest = scores[0], scores[0]
@@ -67,7 +68,7 @@ def _spread(docids: NDArray[np.uint32], scores: NDArray[np.float64]) -> None:
             _insert(docids, scores, first, last)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _insert(docids: NDArray[np.uint32], scores: NDArray[np.float64], first: int, last: int) -> None:
     for place in range(first + 1, last):
         docid, score = docids[place], scores[place]
@@ -78,7 +79,7 @@ def _insert(docids: NDArray[np.uint32], scores: NDArray[np.float64], first: int,
         docids[hole], scores[hole] = docid, score
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort(docids: NDArray[np.uint32], scores: NDArray[np.float64], first: int, last: int) -> None:
     """By docid, then by falling score without losing that order."""
     by_docid = np.argsort(docids[first:last])

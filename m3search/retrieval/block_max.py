@@ -17,226 +17,336 @@ Learned Sparse Retrieval with Block-Max Pruning (2024), for blocks taken by fall
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from m3search.retrieval.intrinsics import prefetch
+from m3search.retrieval.compiling import borrowing, inlined
+from m3search.retrieval.intrinsics import lowest_bit, prefetch
+from m3search.retrieval.scratch import BINS, BUCKETS, TOGETHER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BUCKETS = 1024
-_BINS = 4096
-_AHEAD = 16
+    from m3search.retrieval.scratch import Scratch
+    from m3search.storage import BlockArrays
+
+_AHEAD = 32  # postings
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
-def search_blocks(
-    rare_starts: NDArray[np.int64],
-    rare_stops: NDArray[np.int64],
-    rare_factors: NDArray[np.uint32],
-    rows: NDArray[np.int64],
-    row_factors: NDArray[np.uint32],
-    rare: NDArray[np.uint32],
-    block_max: NDArray[np.uint8],
-    block_starts: NDArray[np.uint16],
-    group_starts: NDArray[np.int64],
-    local: NDArray[np.uint16],
-    allowed: NDArray[np.uint64],
-    passages: int,
-    depth: int,
-    floor: int,
-    reached: int,
-    error: int,
-    keep: float,
-    sums: NDArray[np.uint32],
-    partials: NDArray[np.uint32],
-    bounds: NDArray[np.uint32],
-    order: NDArray[np.int32],
-    found: NDArray[np.uint32],
-    scores: NDArray[np.uint32],
-) -> tuple[int, int]:
-    """Passages whose upper bound of a score may belong to the best `depth`: how many, and the postings that were read.
+class QueryTerms(NamedTuple):
+    """A query's terms that a segment has, by how it stores them; of each, the units of an impact of 1 as u32.
 
-    Args:
-        rare_starts: i64[q], first posting of each rare query term in `rare`.
-        rare_stops: i64[q], one past the last.
-        rare_factors: u32[q], units of an impact of 1.
-        rows: i64[w], rows of the frequent query terms.
-        row_factors: u32[w], units of an impact of 1.
-        rare: as in `block_postings`, and so are the next four.
-        block_max: see there.
-        block_starts: see there.
-        group_starts: see there.
-        local: see there.
-        allowed: u64[b], bit i for passage i of the block; empty: all.
-        passages: how many the segment has.
-        depth: how many are wanted.
+    Attributes:
+        starts: i64, first posting of each rare term.
+        stops: i64, one past the last.
+        rare_units: u32.
+        rows: i64, of the frequent terms in `block_max`.
+        places: i64, as in `BlockArrays`.
+        units: u32, of the frequent terms.
+    """
+
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    rare_units: NDArray[np.uint32]
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+    units: NDArray[np.uint32]
+
+
+class Wanted(NamedTuple):
+    """What of a segment is wanted.
+
+    Attributes:
+        depth: how many passages.
         floor: units below which nothing is wanted, at least 1: what matches has 1 at least.
         reached: units that `depth` allowed passages are known to have as upper bounds; 0 where none are.
         error: units that an upper bound may be above the true score, after `keep`.
         keep: a true score is at least this part of its upper bound, but for `error`.
-        sums: u32[64 b] of zeros, left as zeros.
-        partials: u32[b] of zeros, left as zeros.
-        bounds: u32[b], scratch.
-        order: i32[b], scratch.
-        found: u32[64 b + 1]: is filled with passages.
-        scores: u32[64 b + 1]: is filled with their upper bounds.
     """
-    postings = _add_rare(rare_starts, rare_stops, rare_factors, rare, sums, partials)
-    highest = _bound_blocks(rows, row_factors, block_max, partials, bounds)
-    threshold = max(_lowered(reached, error, keep), floor)
-    bucket_shift = _shift(highest, _BUCKETS)
-    listed = _order_blocks(bounds, threshold, bucket_shift, order)
 
-    bin_shift = _shift(highest, _BINS)
-    histogram = np.zeros(_BINS, np.int32)
-    current, above, count = 0, 0, 0
-    block_sums = np.empty(64, np.uint32)
-    for position in range(listed):
+    depth: int
+    floor: int
+    reached: int
+    error: int
+    keep: float
+
+
+@borrowing
+def search_blocks(
+    terms: QueryTerms,
+    postings: BlockArrays,
+    allowed: NDArray[np.uint64],
+    passages: int,
+    wanted: Wanted,
+    scratch: Scratch,
+) -> tuple[int, int]:
+    """Passages whose upper bound of a score may belong to the best: how many, and the postings that were read.
+
+    Args:
+        terms: of the query.
+        postings: of the segment.
+        allowed: u64[b], bit i for passage i of the block; empty: all.
+        passages: how many the segment has.
+        wanted: how many and from where on.
+        scratch: `found` is filled with the passages, `uppers` with their bounds.
+    """
+    blocks = postings.block_max.shape[1]
+    order, found, uppers = scratch.order, scratch.found, scratch.uppers
+    depth = wanted.depth
+    read = _add_rare(terms, postings.rare, scratch.sums[: 64 * blocks], scratch.partials)
+    threshold = max(_lowered(wanted.reached, wanted), wanted.floor)
+    bounds = scratch.bounds[:blocks]
+    count, highest = _bound_blocks(terms, postings, scratch.partials, bounds, threshold, scratch.listed)
+    bucket_shift = _shift(highest, BUCKETS)
+    _order_blocks(bounds, scratch.listed[:count], bucket_shift, scratch.bucket_ends, order)
+
+    bin_shift = _shift(highest, BINS)
+    histogram, block_sums = scratch.histogram, scratch.block_sums
+    histogram[:] = 0
+    current, above, kept = 0, 0, 0
+    for position in range(count):
         block = np.int64(order[position])
+        if (np.int64(bounds[block]) >> bucket_shift) < (threshold >> bucket_shift):
+            break  # all that follow stand in lower buckets
+        turn = position % TOGETHER
+        if turn == 0:
+            _fetch(terms, postings, scratch, position, count)
         if bounds[block] < threshold:
-            if (np.int64(bounds[block]) >> bucket_shift) < (threshold >> bucket_shift):
-                break  # all that follow stand in lower buckets
             continue
-        _fetch_ahead(order, position, listed, rows, sums, block_max, block_starts, group_starts, local)
-        postings += _score_block(
-            block, rows, row_factors, sums, block_max, block_starts, group_starts, local, block_sums
-        )
-        best = np.uint32(0)
-        for place in range(64):
-            best = max(best, block_sums[place])
-        if best < threshold:
+        read += _score_block(terms, postings, scratch, block, turn, block_sums)
+        matching = _at_least(block_sums, threshold) & _searched(block, allowed, passages)
+        if matching == 0:
             continue
-        bits = allowed[block] if len(allowed) else np.uint64(0xFFFFFFFFFFFFFFFF)
-        for place in range(64):
-            total = block_sums[place]
-            found[count] = np.uint32(block * 64 + place)
-            scores[count] = total
-            if total >= threshold and place < passages - block * 64 and (bits >> np.uint64(place)) & np.uint64(1):
-                count += 1
-                number = min(np.int64(total) >> bin_shift, _BINS - 1)
-                histogram[number] += 1
-                above += number >= current
+        while matching:
+            place = lowest_bit(matching)
+            matching &= matching - np.uint64(1)
+            total = block_sums[place & 63]
+            found[kept], uppers[kept] = np.uint32(block * 64 + place), total
+            kept += 1
+            number = min(np.int64(total) >> bin_shift, BINS - 1)
+            histogram[number] += 1
+            above += number >= current
         while above - histogram[current] >= depth:
             above -= histogram[current]
             current += 1
-        threshold = max(threshold, _lowered(current << bin_shift, error, keep))
+        threshold = max(threshold, _lowered(current << bin_shift, wanted))
 
-    _clear(rare_starts, rare_stops, rare, sums, partials)
-    kept = 0
-    for position in range(count):
-        if scores[position] >= threshold:
-            found[kept], scores[kept] = found[position], scores[position]
-            kept += 1
-    return kept, postings
+    _clear(terms, postings.rare, scratch.sums[: 64 * blocks], scratch.partials)
+    count = 0
+    for position in range(kept):
+        if uppers[position] >= threshold:
+            found[count], uppers[count] = found[position], uppers[position]
+            count += 1
+    return count, read
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _add_rare(
-    starts: NDArray[np.int64],
-    stops: NDArray[np.int64],
-    factors: NDArray[np.uint32],
-    rare: NDArray[np.uint32],
-    sums: NDArray[np.uint32],
-    partials: NDArray[np.uint32],
+    terms: QueryTerms, rare: NDArray[np.uint32], sums: NDArray[np.uint32], partials: NDArray[np.uint32]
 ) -> int:
     """Adds up the rare terms by passage and keeps each block's largest sum: how many postings they have."""
     postings = 0
     last = np.uint32(len(sums) - 1)
-    for term in range(len(starts)):
-        factor, those = factors[term], rare[starts[term] : stops[term]]
+    for term in range(len(terms.starts)):
+        units, those = terms.rare_units[term], rare[terms.starts[term] : terms.stops[term]]
         postings += len(those)
+        for place in range(min(_AHEAD, len(those))):
+            prefetch(sums, np.int64(those[place] >> np.uint32(10)))
         for place in range(len(those)):
             if place + _AHEAD < len(those):
                 prefetch(sums, np.int64(those[place + _AHEAD] >> np.uint32(10)))
             posting = those[place]
             passage = min(posting >> np.uint32(10), last)
-            total = sums[passage] + factor * (posting & np.uint32(1023))
+            total = sums[passage] + units * (posting & np.uint32(1023))
             sums[passage] = total
             block = passage >> np.uint32(6)
             partials[block] = max(partials[block], total)
     return postings
 
 
-@njit(cache=True, nogil=True)
-def _clear(
-    starts: NDArray[np.int64],
-    stops: NDArray[np.int64],
-    rare: NDArray[np.uint32],
-    sums: NDArray[np.uint32],
-    partials: NDArray[np.uint32],
-) -> None:
+@borrowing
+def _clear(terms: QueryTerms, rare: NDArray[np.uint32], sums: NDArray[np.uint32], partials: NDArray[np.uint32]) -> None:
     """Takes back what `_add_rare` did."""
     last = np.uint32(len(sums) - 1)
-    for term in range(len(starts)):
-        those = rare[starts[term] : stops[term]]
+    for term in range(len(terms.starts)):
+        those = rare[terms.starts[term] : terms.stops[term]]
         for place in range(len(those)):
             passage = min(those[place] >> np.uint32(10), last)
             sums[passage] = 0
             partials[passage >> np.uint32(6)] = 0
 
 
-@njit(cache=True, nogil=True)
-def _fetch_ahead(
+@borrowing
+def _bound_blocks(
+    terms: QueryTerms,
+    postings: BlockArrays,
+    partials: NDArray[np.uint32],
+    bounds: NDArray[np.uint32],
+    threshold: int,
+    listed: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Fills in what each block's passages have at most, and lists the blocks from `threshold` on: how many, the largest bound.
+
+    Some hundred blocks at a time, so that their bounds stay in the nearest cache.
+    """
+    count = 0
+    least = np.uint32(min(threshold, 0xFFFFFFFF))
+    for first in range(0, len(bounds), 512):
+        some = bounds[first : first + 512]
+        sums = partials[first : first + len(some)]
+        for block in range(len(some)):
+            some[block] = sums[block]
+        for term in range(len(terms.rows)):
+            units = terms.units[term] * np.uint32(4)
+            maxima = postings.block_max[terms.rows[term], first : first + len(some)]
+            for block in range(len(some)):
+                some[block] += units * np.uint32(maxima[block])
+        for start in range(0, len(some), 32):
+            few = some[start : start + 32]
+            matters = False
+            for block in range(len(few)):
+                matters |= few[block] >= least
+            if matters:
+                for block in range(len(few)):
+                    listed[count] = first + start + block
+                    count += few[block] >= least
+    highest = np.uint32(0)
+    for position in range(count):
+        highest = max(highest, bounds[listed[position]])
+    return count, np.int64(highest)
+
+
+@borrowing
+def _order_blocks(
+    bounds: NDArray[np.uint32],
+    listed: NDArray[np.int32],
+    shift: int,
+    ends: NDArray[np.int32],
     order: NDArray[np.int32],
-    position: int,
-    listed: int,
-    rows: NDArray[np.int64],
-    sums: NDArray[np.uint32],
-    block_max: NDArray[np.uint8],
-    block_starts: NDArray[np.uint16],
-    group_starts: NDArray[np.int64],
-    local: NDArray[np.uint16],
 ) -> None:
-    if position + 4 < listed:
-        later = np.int64(order[position + 4])
-        for term in range(len(rows)):
-            prefetch(block_starts[rows[term]], later)
-            prefetch(block_max[rows[term]], later)
-        for line in range(4):
-            prefetch(sums, later * 64 + line * 16)
-    if position + 2 < listed:
-        later = np.int64(order[position + 2])
-        for term in range(len(rows)):
-            row = rows[term]
-            prefetch(local, group_starts[row, later >> 10] + np.int64(block_starts[row, later]))
+    """Orders blocks by falling bucket of their bound."""
+    ends[:] = 0
+    for position in range(len(listed)):
+        ends[BUCKETS - (np.int64(bounds[listed[position]]) >> shift)] += 1
+    for bucket in range(BUCKETS):
+        ends[bucket + 1] += ends[bucket]
+    for position in range(len(listed)):
+        block = listed[position]
+        bucket = BUCKETS - 1 - (np.int64(bounds[block]) >> shift)
+        order[ends[bucket]] = block
+        ends[bucket] += 1
 
 
-@njit(cache=True, nogil=True)
+@inlined
+def _fetch(terms: QueryTerms, postings: BlockArrays, scratch: Scratch, position: int, count: int) -> None:
+    """Asks for the postings of the next blocks in order, and where those after them lie."""
+    order = scratch.order
+    if position == 0:
+        _fetch_counts(terms, postings, order[: min(count, TOGETHER)])
+    _fetch_postings(terms, postings, scratch, order[position : min(count, position + TOGETHER)])
+    if position + TOGETHER < count:
+        _fetch_counts(terms, postings, order[position + TOGETHER : min(count, position + 2 * TOGETHER)])
+
+
+@inlined
+def _fetch_counts(terms: QueryTerms, postings: BlockArrays, blocks: NDArray[np.int32]) -> None:
+    for position in range(len(blocks)):
+        block = np.int64(blocks[position])
+        for term in range(len(terms.places)):
+            if terms.places[term] >= 0:
+                prefetch(postings.counts[terms.places[term]], block)
+                prefetch(postings.group_starts[terms.places[term]], block >> 5)
+
+
+@inlined
+def _fetch_postings(
+    terms: QueryTerms,
+    postings: BlockArrays,
+    scratch: Scratch,
+    blocks: NDArray[np.int32],
+) -> None:
+    """Finds out where the blocks' postings lie, and asks for them."""
+    for position in range(len(blocks)):
+        block = np.int64(blocks[position])
+        if scratch.partials[block]:
+            for line in range(4):
+                prefetch(scratch.sums, block * 64 + line * 16)
+        for term in range(len(terms.places)):
+            place = terms.places[term]
+            if place < 0:
+                prefetch(postings.columns[-1 - place], block * 64)
+                continue
+            counts = postings.counts[place]
+            start = np.int64(postings.group_starts[place, block >> 5])
+            before = counts[block - (block & 31) : block]
+            for other in range(len(before)):
+                start += before[other]
+            stop = min(start + np.int64(counts[block]), len(postings.local))
+            scratch.starts[position, term], scratch.stops[position, term] = min(start, stop), stop
+            if stop > start:
+                prefetch(postings.local, start)
+                prefetch(postings.local, stop - 1)
+
+
+@inlined
 def _score_block(
+    terms: QueryTerms,
+    postings: BlockArrays,
+    scratch: Scratch,
     block: int,
-    rows: NDArray[np.int64],
-    factors: NDArray[np.uint32],
-    sums: NDArray[np.uint32],
-    block_max: NDArray[np.uint8],
-    block_starts: NDArray[np.uint16],
-    group_starts: NDArray[np.int64],
-    local: NDArray[np.uint16],
+    turn: int,
     block_sums: NDArray[np.uint32],
 ) -> int:
-    """Fills in the upper bounds of a block's 64 passages: how many postings of frequent terms it has."""
-    postings = 0
-    for place in range(64):
-        block_sums[place] = sums[block * 64 + place]
-    for term in range(len(rows)):
-        row = rows[term]
-        if block_max[row, block] == 0:
+    """Fills in the upper bounds of a block's 64 passages: how many postings of frequent terms were read."""
+    if scratch.partials[block]:
+        sums = scratch.sums[block * 64 : block * 64 + 64]
+        for place in range(64):
+            block_sums[place] = sums[place]
+    else:
+        for place in range(64):
+            block_sums[place] = 0
+    read = 0
+    for term in range(len(terms.rows)):
+        units = terms.units[term]
+        if terms.places[term] < 0:
+            column = postings.columns[-1 - terms.places[term], block * 64 : block * 64 + 64]
+            units *= np.uint32(4)
+            for place in range(64):
+                block_sums[place] += units * np.uint32(column[place])
+            read += 64
             continue
-        factor = factors[term]
-        start = group_starts[row, block >> 10] + np.int64(block_starts[row, block])
-        stop = group_starts[row, (block + 1) >> 10] + np.int64(block_starts[row, block + 1])
-        those = local[max(start, 0) : max(min(stop, len(local)), 0)]
-        postings += len(those)
+        those = postings.local[scratch.starts[turn, term] : scratch.stops[turn, term]]
+        read += len(those)
         for place in range(len(those)):
             posting = those[place]
-            block_sums[posting & np.uint16(63)] += factor * np.uint32(posting >> np.uint16(6))
-    return postings
+            block_sums[posting & np.uint16(63)] += units * np.uint32(posting >> np.uint16(6))
+    return read
 
 
-@njit(cache=True, nogil=True)
+@inlined
+def _at_least(block_sums: NDArray[np.uint32], threshold: int) -> int:
+    """Bit i is set where passage i of the block reaches the threshold."""
+    least = np.uint32(min(threshold, 0xFFFFFFFF))
+    bits = np.uint64(0)
+    for place in range(64):
+        bits |= np.uint64(block_sums[place] >= least) << np.uint64(place)
+    return bits
+
+
+@inlined
+def _searched(block: int, allowed: NDArray[np.uint64], passages: int) -> int:
+    """Bit i is set where passage i of the block is there and allowed."""
+    bits = _ALL
+    if len(allowed):
+        bits = allowed[block]
+    if passages < block * 64 + 64:
+        bits &= ~(_ALL << np.uint64(passages - block * 64))
+    return bits
+
+
+@borrowing
 def _shift(highest: int, count: int) -> int:
     """By how many bits a value up to `highest` is shifted to lie below `count`."""
     shift = 0
@@ -245,55 +355,8 @@ def _shift(highest: int, count: int) -> int:
     return shift
 
 
-@njit(cache=True, nogil=True)
-def _lowered(upper: int, error: int, keep: float) -> int:
+@borrowing
+def _lowered(upper: int, wanted: Wanted) -> int:
     """The true score in units that an upper bound vouches for, not rounded up."""
-    return max(np.int64(np.floor((upper - error) * keep)), 0) if upper > error else 0
-
-
-@njit(cache=True, nogil=True)
-def _bound_blocks(
-    rows: NDArray[np.int64],
-    factors: NDArray[np.uint32],
-    block_max: NDArray[np.uint8],
-    partials: NDArray[np.uint32],
-    bounds: NDArray[np.uint32],
-) -> int:
-    """Fills in what each block's passages have at most, and returns the largest."""
-    bounds[:] = partials
-    for term in range(len(rows)):
-        factor = factors[term] * np.uint32(4)
-        maxima = block_max[rows[term]]
-        for block in range(len(bounds)):
-            bounds[block] += factor * np.uint32(maxima[block])
-    highest = np.uint32(0)
-    for block in range(len(bounds)):
-        highest = max(highest, bounds[block])
-    return np.int64(highest)
-
-
-@njit(cache=True, nogil=True)
-def _order_blocks(bounds: NDArray[np.uint32], threshold: int, shift: int, order: NDArray[np.int32]) -> int:
-    """Lists the blocks from `threshold` on by falling bucket of their bound: how many."""
-    starts = np.zeros(_BUCKETS + 1, np.int32)
-    blocks = len(bounds)
-    for listing in range(2):
-        for first in range(0, blocks, 32):
-            last = min(first + 32, blocks)
-            highest = np.uint32(0)
-            for block in range(first, last):
-                highest = max(highest, bounds[block])
-            if highest < threshold:
-                continue
-            for block in range(first, last):
-                if bounds[block] >= threshold:
-                    bucket = _BUCKETS - 1 - (np.int64(bounds[block]) >> shift)
-                    if listing:
-                        order[starts[bucket]] = block
-                        starts[bucket] += 1
-                    else:
-                        starts[bucket + 1] += 1
-        if not listing:
-            for bucket in range(_BUCKETS):
-                starts[bucket + 1] += starts[bucket]
-    return np.int64(starts[_BUCKETS - 1])
+    error = wanted.error
+    return max(np.int64(np.floor((upper - error) * wanted.keep)), 0) if upper > error else 0

@@ -34,7 +34,8 @@ class BM25Leg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages that hold a term; what holds none scores 0."""
-        from m3search.retrieval.inverted import Saturation, Segmentwise
+        from m3search.retrieval.forward import Saturation
+        from m3search.retrieval.inverted import Segmentwise
 
         statistics = TermStatistics.of(query, snapshot)
         saturation = Saturation(statistics.k1, statistics.b, statistics.average or 1.0)
@@ -102,22 +103,16 @@ class TermStatistics:
 
     def exact(self, segment: Segment, numbers: NDArray[np.int64], passages: NDArray[np.uint32]) -> NDArray[np.float64]:
         """Undivided scores f64[n] of passages u32[n] of a segment."""
-        from m3search.retrieval.forward import score_frequencies
+        from m3search.retrieval.forward import Saturation, score_frequencies
 
         field, known = segment.fields["bm25"], (numbers >= 0) & (self.weights > 0)
-        assert field.lengths is not None
         scores = np.empty(len(passages))
         score_frequencies(
             passages,
             numbers[known].astype(np.uint32),
             self.weights[known],
-            field.row_ends,
-            field.row_terms,
-            field.values,
-            field.lengths,
-            self.k1,
-            self.b,
-            self.average or 1.0,
+            field.rows,
+            Saturation(self.k1, self.b, self.average or 1.0),
             scores,
         )
         return scores
@@ -138,4 +133,4 @@ def _mean_length(segment: Segment) -> float:
 
 def _live_frequency(segment: Segment, number: int) -> int:
     blocks, live = segment.fields["bm25"].blocks, segment.live_passages
-    return int(blocks.frequencies[number] if live is None else live[blocks.docids(number)].sum())
+    return int(blocks.arrays.frequencies[number] if live is None else live[blocks.docids(number)].sum())

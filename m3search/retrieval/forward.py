@@ -6,29 +6,44 @@ order, whatever passages are asked for together.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from m3search.retrieval.compiling import borrowing, inlined
 from m3search.retrieval.intrinsics import float_of, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from m3search.storage import ForwardRows
+
 _SHORT = 160
+_ENDS_AHEAD, _ROWS_AHEAD = 16, 8  # passages
 _HALF_BIAS = 112 << 23
 """Between the exponents of f16 and f32."""
 
 
-@njit(cache=True, nogil=True)
+class Saturation(NamedTuple):
+    """BM25's arithmetic at a time.
+
+    Attributes:
+        k1: saturation of the term frequency.
+        b: how much the length counts, 0 to 1.
+        average: mean number of terms in a live passage, above 0.
+    """
+
+    k1: float = 0.0
+    b: float = 0.0
+    average: float = 1.0
+
+
+@borrowing
 def score_weights(
     passages: NDArray[np.uint32],
     numbers: NDArray[np.uint32],
     weights: NDArray[np.float64],
-    row_ends: NDArray[np.int64],
-    row_terms: NDArray[np.uint32],
-    row_values: NDArray[Any],
+    rows: ForwardRows,
     scores: NDArray[np.float64],
 ) -> None:
     """Sums of query weight times stored weight.
@@ -37,16 +52,14 @@ def score_weights(
         passages: u32[n], in the segment.
         numbers: u32[q], the query's term numbers in the segment, ascending.
         weights: f64[q].
-        row_ends: i64[passages + 1], as in `postings`; likewise `row_terms`.
-        row_terms: u32[p].
-        row_values: f32[p]; or the bits of normal f16 as u16[p].
+        rows: the segment's; values f32, or the bits of normal f16 as u16.
         scores: f64[n], is filled.
     """
+    _fetch_first(passages, rows)
     for position in range(len(passages)):
-        _fetch_ahead(passages, position, row_ends, row_terms)
-        passage = passages[position]
-        row = row_terms[row_ends[passage] : row_ends[passage + 1]]
-        values = row_values[row_ends[passage] : row_ends[passage + 1]]
+        _fetch_ahead(passages, position, rows)
+        start, stop = rows.ends[passages[position]], rows.ends[passages[position] + 1]
+        row, values = rows.terms[start:stop], rows.values[start:stop]
         total = 0.0
         for term in range(len(numbers)):
             place = _at_or_after(row, numbers[term])
@@ -55,41 +68,33 @@ def score_weights(
         scores[position] = total
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def score_frequencies(
     passages: NDArray[np.uint32],
     numbers: NDArray[np.uint32],
     weights: NDArray[np.float64],
-    row_ends: NDArray[np.int64],
-    row_terms: NDArray[np.uint32],
-    row_values: NDArray[Any],
-    lengths: NDArray[np.uint32],
-    k1: float,
-    b: float,
-    average: float,
+    rows: ForwardRows,
+    saturation: Saturation,
     scores: NDArray[np.float64],
 ) -> None:
     """Sums of query weight times saturated term frequency.
 
     Args:
-        passages: as for `score_weights`, and so are the next five but for `row_values`.
-        numbers: see there.
-        weights: see there.
-        row_ends: see there.
-        row_terms: see there.
-        row_values: u16[p] or u32[p], term frequencies.
-        lengths: u32[passages].
-        k1: saturation of the term frequency.
-        b: how much the length counts.
-        average: mean length.
+        passages: u32[n], in the segment.
+        numbers: u32[q], the query's term numbers in the segment, ascending.
+        weights: f64[q].
+        rows: the segment's; values u16 or u32, term frequencies.
+        saturation: of BM25.
         scores: f64[n], is filled.
     """
+    k1, b, average = saturation
+    _fetch_first(passages, rows)
     for position in range(len(passages)):
-        _fetch_ahead(passages, position, row_ends, row_terms)
+        _fetch_ahead(passages, position, rows)
         passage = passages[position]
-        row = row_terms[row_ends[passage] : row_ends[passage + 1]]
-        values = row_values[row_ends[passage] : row_ends[passage + 1]]
-        norm = k1 * (1 - b + b * (np.float64(lengths[passage]) / average))
+        start, stop = rows.ends[passage], rows.ends[passage + 1]
+        row, values = rows.terms[start:stop], rows.values[start:stop]
+        norm = k1 * (1 - b + b * (np.float64(rows.lengths[passage]) / average))
         total = 0.0
         for term in range(len(numbers)):
             place = _at_or_after(row, numbers[term])
@@ -99,19 +104,34 @@ def score_frequencies(
         scores[position] = total
 
 
-@njit(cache=True, nogil=True)
-def _fetch_ahead(
-    passages: NDArray[np.uint32], position: int, row_ends: NDArray[np.int64], row_terms: NDArray[np.uint32]
-) -> None:
-    if position + 8 < len(passages):
-        prefetch(row_ends, np.int64(passages[position + 8]))
-    if position + 4 < len(passages):
-        start = row_ends[passages[position + 4]]
-        for line in range(4):
-            prefetch(row_terms, start + line * 16)
+@inlined
+def _fetch_first(passages: NDArray[np.uint32], rows: ForwardRows) -> None:
+    """Asks for what `_fetch_ahead` comes too late for."""
+    for position in range(min(_ENDS_AHEAD, len(passages))):
+        prefetch(rows.ends, np.int64(passages[position]))
+    for position in range(min(_ROWS_AHEAD, len(passages))):
+        _fetch_row(np.int64(passages[position]), rows)
 
 
-@njit(cache=True, nogil=True)
+@inlined
+def _fetch_ahead(passages: NDArray[np.uint32], position: int, rows: ForwardRows) -> None:
+    if position + _ENDS_AHEAD < len(passages):
+        prefetch(rows.ends, np.int64(passages[position + _ENDS_AHEAD]))
+    if position + _ROWS_AHEAD < len(passages):
+        _fetch_row(np.int64(passages[position + _ROWS_AHEAD]), rows)
+
+
+@inlined
+def _fetch_row(passage: int, rows: ForwardRows) -> None:
+    start, stop = rows.ends[passage], min(rows.ends[passage + 1], rows.ends[passage] + _SHORT)
+    for place in range(start, stop, 16):  # a cache line of term numbers, half a line or a whole one of values
+        prefetch(rows.terms, place)
+        prefetch(rows.values, place)
+    if len(rows.lengths):
+        prefetch(rows.lengths, passage)
+
+
+@inlined
 def _at_or_after(row: NDArray[np.uint32], term: int) -> int:
     """The first place whose term is not below `term`."""
     if len(row) <= _SHORT:  # counting takes a few wide instructions, and nothing is guessed wrong
@@ -129,7 +149,7 @@ def _at_or_after(row: NDArray[np.uint32], term: int) -> int:
     return start
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _weight(values: NDArray[Any], place: int) -> float:
     if values.itemsize == 2:
         return np.float64(float_of((np.uint32(values[place]) << np.uint32(13)) + np.uint32(_HALF_BIAS)))

@@ -1,4 +1,4 @@
-"""Intrinsics: two instructions that numba has no word for.
+"""Intrinsics: instructions that numba has no word for.
 
 Imports numba. Random reads of postings and rows wait for memory; asked for a few steps ahead, they do not.
 """
@@ -40,3 +40,13 @@ def float_of(typing_context: Any, bits: Any) -> Any:  # noqa: ANN401, ARG001 - n
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.uint32), generate
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, bits: Any) -> Any:  # noqa: ANN401, ARG001 - numba's protocol
+    """The place of the lowest bit that is set in a u64; 64 of none."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401, ARG001
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate

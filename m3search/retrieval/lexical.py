@@ -54,9 +54,7 @@ def _exact(
         passages,
         numbers[known].astype(np.uint32),
         weights[known],
-        field.row_ends,
-        field.row_terms,
-        field.values,
+        field.rows,
         scores,
     )
     return scores

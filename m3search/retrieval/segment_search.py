@@ -6,169 +6,135 @@ get their exact scores, and the best are put in order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from m3search.retrieval.best_first import best_first
-from m3search.retrieval.block_max import search_blocks
+from m3search.retrieval.block_max import QueryTerms, Wanted, search_blocks
+from m3search.retrieval.compiling import borrowing, compiled
 from m3search.retrieval.forward import score_frequencies, score_weights
 from m3search.storage import LARGEST_IMPACT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from m3search.retrieval.forward import Saturation
+    from m3search.retrieval.scratch import Scratch
+    from m3search.storage import BlockArrays, ForwardRows
+
 _UNITS = 2.0**30  # of the largest possible score: leaves two bits of a u32 for what rounding up adds
 _MOST = 2.0**32 - 1
 _SLACK = 1024  # stored worths were rounded up to float32
+_COLUMN_ERROR = 4  # impacts: a column holds quarters
 
 
-@njit(cache=True, nogil=True)
+class Request(NamedTuple):
+    """What is wanted of a segment.
+
+    Attributes:
+        depth: how many passages.
+        rank: column of `ranked` whose rank is at least `depth`; -1 where what is stored there may be dead or not allowed.
+        least: nothing below this score is wanted.
+        growth: what postings add now is at most this, at least 1, times what was stored.
+        shrinkage: what they add now is at least this, at most 1, times what was stored.
+    """
+
+    depth: int
+    rank: int
+    least: float
+    growth: float
+    shrinkage: float
+
+
+@compiled
 def search_segment(
     numbers: NDArray[np.int64],
     weights: NDArray[np.float64],
-    scales: NDArray[np.float32],
-    ranked: NDArray[np.uint16],
-    rare_ends: NDArray[np.int64],
-    frequent: NDArray[np.uint32],
-    rare: NDArray[np.uint32],
-    block_max: NDArray[np.uint8],
-    block_starts: NDArray[np.uint16],
-    group_starts: NDArray[np.int64],
-    local: NDArray[np.uint16],
-    row_ends: NDArray[np.int64],
-    row_terms: NDArray[np.uint32],
-    row_values: NDArray[Any],
-    lengths: NDArray[np.uint32],
+    postings: BlockArrays,
+    rows: ForwardRows,
     allowed: NDArray[np.uint64],
-    depth: int,
-    rank: int,
-    least: float,
-    k1: float,
-    b: float,
-    average: float,
-    growth: float,
-    shrinkage: float,
-    sums: NDArray[np.uint32],
-    partials: NDArray[np.uint32],
-    bounds: NDArray[np.uint32],
-    order: NDArray[np.int32],
-    found: NDArray[np.uint32],
-    uppers: NDArray[np.uint32],
-    exact: NDArray[np.float64],
+    request: Request,
+    saturation: Saturation,
+    scratch: Scratch,
 ) -> tuple[int, int]:
-    """The best `depth` passages of a segment that score above 0, best first: how many, and the postings that were read.
+    """The best passages of a segment that score above 0, best first: how many, and the postings that were read.
 
     Args:
         numbers: i64[q], ascending but for -1, a term that the segment does not have.
         weights: f64[q] >= 0, of the query's terms.
-        scales: as in `block_postings`, and so are the next eight.
-        ranked: see there.
-        rare_ends: see there.
-        frequent: see there.
-        rare: see there.
-        block_max: see there.
-        block_starts: see there.
-        group_starts: see there.
-        local: see there.
-        row_ends: as in `postings`, and so are the next three; empty lengths stand for weights instead of term frequencies.
-        row_terms: see there.
-        row_values: see there.
-        lengths: see there.
+        postings: of the segment.
+        rows: of the segment; empty lengths stand for weights instead of term frequencies.
         allowed: u64[b], bit i for passage i of the block; empty: all.
-        depth: how many are wanted.
-        rank: column of `ranked` whose rank is at least `depth`; -1 where what is stored there may be dead or not allowed.
-        least: nothing below this score is wanted.
-        k1: of BM25, and so are the next two.
-        b: see there.
-        average: see there.
-        growth: what postings add now is at most this, at least 1, times what was stored.
-        shrinkage: what they add now is at least this, at most 1, times what was stored.
-        sums: u32[64 blocks] of zeros, left as zeros.
-        partials: u32[blocks] of zeros, left as zeros.
-        bounds: u32[blocks], scratch.
-        order: i32[blocks], scratch.
-        found: u32[64 blocks + 1]: is filled with passages.
-        uppers: u32[64 blocks + 1], scratch.
-        exact: f64[64 blocks + 1]: is filled with their scores.
+        request: how many and from where on.
+        saturation: of BM25.
+        scratch: `found` is filled with passages, `exact` with their scores.
     """
-    most = 0.0
-    known = 0
-    for term in range(len(numbers)):
-        if numbers[term] >= 0 and weights[term] > 0:
-            most += weights[term] * np.float64(scales[numbers[term]]) * growth
-            known += 1
+    most, known = _largest_score(numbers, weights, postings.scales, request.growth)
     if known == 0:
         return 0, 0
     unit = most * LARGEST_IMPACT / _UNITS
-    terms = np.empty(known, np.uint32)
-    term_weights = np.empty(known)
-    rare_starts = np.empty(known, np.int64)
-    rare_stops = np.empty(known, np.int64)
-    rare_factors = np.empty(known, np.uint32)
-    rows = np.empty(known, np.int64)
-    row_factors = np.empty(known, np.uint32)
-    known = rares = listed = 0
+    known_numbers, known_weights = np.empty(known, np.uint32), np.empty(known)
+    starts, stops, rare_units = np.empty(known, np.int64), np.empty(known, np.int64), np.empty(known, np.uint32)
+    block_rows, places, units = np.empty(known, np.int64), np.empty(known, np.int64), np.empty(known, np.uint32)
+    known = rares = frequents = 0
     error, reached = np.int64(_SLACK), np.int64(0)
     for term in range(len(numbers)):
         number = numbers[term]
         if number < 0 or not weights[term] > 0:
             continue
-        terms[known], term_weights[known] = number, weights[term]
+        known_numbers[known], known_weights[known] = number, weights[term]
         known += 1
-        gain = weights[term] * np.float64(scales[number]) * growth
+        gain = weights[term] * np.float64(postings.scales[number]) * request.growth
         factor = np.uint32(min(max(np.ceil(gain / unit * (1 + 2.0**-40)), 1.0), _UNITS))
-        error += np.int64(factor) + LARGEST_IMPACT + 1
-        if rank >= 0:
-            reached = max(reached, np.int64(factor) * np.int64(ranked[number, rank]))
-        row = np.searchsorted(frequent, np.uint32(number))
-        if row < len(frequent) and frequent[row] == number:
-            rows[listed], row_factors[listed] = row, factor
-            listed += 1
+        if request.rank >= 0:
+            reached = max(reached, np.int64(factor) * np.int64(postings.ranked[number, request.rank]))
+        row = np.searchsorted(postings.frequent, np.uint32(number))
+        rounded = 1
+        if row < len(postings.frequent) and postings.frequent[row] == number:
+            block_rows[frequents], places[frequents], units[frequents] = row, postings.places[row], factor
+            if postings.places[row] < 0:
+                rounded = _COLUMN_ERROR
+            frequents += 1
         else:
-            rare_starts[rares], rare_stops[rares], rare_factors[rares] = (
-                rare_ends[number],
-                rare_ends[number + 1],
-                factor,
-            )
+            starts[rares], stops[rares] = postings.rare_ends[number], postings.rare_ends[number + 1]
+            rare_units[rares] = factor
             rares += 1
-    floor = max(np.int64(min(least / unit, _MOST)) - 1, 1)
-    passages = len(row_ends) - 1
-    count, postings = search_blocks(
-        rare_starts[:rares],
-        rare_stops[:rares],
-        rare_factors[:rares],
-        rows[:listed],
-        row_factors[:listed],
-        rare,
-        block_max,
-        block_starts,
-        group_starts,
-        local,
-        allowed,
-        passages,
-        depth,
-        floor,
-        reached,
-        error,
-        shrinkage / growth,
-        sums,
-        partials,
-        bounds,
-        order,
-        found,
-        uppers,
+        error += rounded * np.int64(factor) + LARGEST_IMPACT + 1
+    floor = max(np.int64(min(request.least / unit, _MOST)) - 1, 1)
+    terms = QueryTerms(
+        starts[:rares], stops[:rares], rare_units[:rares], block_rows[:frequents], places[:frequents], units[:frequents]
     )
-    if len(lengths):
-        score_frequencies(
-            found[:count], terms, term_weights, row_ends, row_terms, row_values, lengths, k1, b, average, exact[:count]
-        )
+    wanted = Wanted(request.depth, floor, reached, error, request.shrinkage / request.growth)
+    count, read = search_blocks(terms, postings, allowed, len(rows.ends) - 1, wanted, scratch)
+    found, exact = scratch.found[:count], scratch.exact[:count]
+    if len(rows.lengths):
+        score_frequencies(found, known_numbers, known_weights, rows, saturation, exact)
     else:
-        score_weights(found[:count], terms, term_weights, row_ends, row_terms, row_values, exact[:count])
+        score_weights(found, known_numbers, known_weights, rows, exact)
+    kept = _matching(found, exact, request.least)
+    return best_first(found[:kept], exact[:kept], request.depth), read
+
+
+@borrowing
+def _largest_score(
+    numbers: NDArray[np.int64], weights: NDArray[np.float64], scales: NDArray[np.float32], growth: float
+) -> tuple[float, int]:
+    """What no passage exceeds, over 1,020; and how many terms the segment has."""
+    most, known = 0.0, 0
+    for term in range(len(numbers)):
+        if numbers[term] >= 0 and weights[term] > 0:
+            most += weights[term] * np.float64(scales[numbers[term]]) * growth
+            known += 1
+    return most, known
+
+
+@borrowing
+def _matching(found: NDArray[np.uint32], exact: NDArray[np.float64], least: float) -> int:
+    """Puts what scores above 0 and at least `least` to the front: how many."""
     kept = 0
-    for position in range(count):
+    for position in range(len(found)):
         if exact[position] > 0 and exact[position] >= least:
             found[kept], exact[kept] = found[position], exact[position]
             kept += 1
-    return best_first(found[:kept], exact[:kept], depth), postings
+    return kept

@@ -26,29 +26,28 @@ def warm(say: Callable[[str], None] | None = None) -> float:
         return 0.0
     started = time.perf_counter()
     from m3search.retrieval import forward, segment_search
-    from m3search.storage.block_postings import BLOCK_ARRAYS, block_arrays
+    from m3search.retrieval.scratch import scratch_for
+    from m3search.storage.block_postings import BlockArrays, block_arrays
+    from m3search.storage.postings import ForwardRows
 
     # numba's own types know nothing of read-only arrays
     search_segment: Any = segment_search.search_segment
     score_weights: Any = forward.score_weights
     score_frequencies: Any = forward.score_frequencies
-    rows = _stored(np.array([0, 1], np.int64)), _stored(np.array([0], np.uint32))
-    arrays = {name: _stored(array) for name, array in block_arrays(*rows, np.ones(1, np.float32), 1).items()}
-    blocks = [arrays[name] for name in BLOCK_ARRAYS if name != "frequencies"]
-    lengths = _stored(np.ones(1, np.uint32))
+    ends, terms = _stored(np.array([0, 1], np.int64)), _stored(np.array([0], np.uint32))
+    arrays = block_arrays(ends, terms, np.ones(1, np.float32), 1)
+    blocks = BlockArrays(**{name: _stored(array) for name, array in arrays.items()})
     passages, weights, scores = np.zeros(1, np.uint32), np.ones(1), np.empty(1)
+    request = segment_search.Request(1, 0, 0.0, 1.0, 1.0)
     for dtype in ("u2", "f4", "u4"):
-        values = _stored(np.ones(1, dtype))
-        scratch = [np.zeros(size, kind) for size, kind in ((64, "u4"), (1, "u4"), (1, "u4"), (1, "i4"))]
-        scratch += [np.zeros(65, kind) for kind in ("u4", "u4", "f8")]
-        settings = 1, 0, 0.0, 1.2, 0.75, 1.0, 1.0, 1.0
-        everything = np.empty(0, np.uint64)
+        rows = ForwardRows(ends, terms, _stored(np.ones(1, dtype)), _stored(np.ones(1, np.uint32)))
+        everything, saturation = np.empty(0, np.uint64), forward.Saturation()
         numbers = np.zeros(1, np.int64)
-        search_segment(numbers, weights, *blocks, *rows, values, lengths, everything, *settings, *scratch)
+        search_segment(numbers, weights, blocks, rows, everything, request, saturation, scratch_for(1, 1))
         if dtype != "u4":
-            score_weights(passages, passages, weights, *rows, values, scores)
+            score_weights(passages, passages, weights, rows, scores)
         if dtype != "f4":
-            score_frequencies(passages, passages, weights, *rows, values, lengths, 1.2, 0.75, 1.0, scores)
+            score_frequencies(passages, passages, weights, rows, saturation, scores)
     seconds = time.perf_counter() - started
     compiled = any(loop.stats.cache_misses for loop in (search_segment, score_weights, score_frequencies))
     if say is not None and compiled:

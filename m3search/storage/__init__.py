@@ -4,11 +4,12 @@ Imports records and errors only; retrieval and what stands above it read through
 in the store is the only commit point.
 """
 
-from m3search.storage.block_postings import BLOCK, LARGEST_IMPACT, RANKS, block_arrays
+from m3search.storage.block_postings import BLOCK, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
 from m3search.storage.environment import Environment
 from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
+from m3search.storage.postings import ForwardRows
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
@@ -21,7 +22,9 @@ __all__ = [
     "FORMAT_VERSION",
     "LARGEST_IMPACT",
     "RANKS",
+    "BlockArrays",
     "Environment",
+    "ForwardRows",
     "IndexConfig",
     "IndexWriter",
     "Manifest",

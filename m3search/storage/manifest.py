@@ -14,7 +14,7 @@ from m3search.errors import CorruptionError, EncoderError, IndexFormatError
 from m3search.records import EncoderIdentity, Weights
 from m3search.storage.codec import pack_record, unpack_record
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """1: inverted stores without blocks; 2: `block_postings`."""
 
 

@@ -98,9 +98,9 @@ class Segment:
         return unpack_array(blob, key, where, verify=self._verify or name == LIVE)
 
     def _field(self, name: str, arrays: tuple[str, ...], config: IndexConfig) -> Field:
-        format_1 = f"{name}.posting_ends" in self.info.blobs
-        views = {key: self._array(f"{name}.{key}") for key in arrays if not (format_1 and key in BLOCK_ARRAYS)}
-        if format_1:
+        older = any(f"{name}.{key}" not in self.info.blobs for key in BLOCK_ARRAYS)  # of format 1 or 2
+        views = {key: self._array(f"{name}.{key}") for key in arrays if not (older and key in BLOCK_ARRAYS)}
+        if older:
             views = inverted_anew(views, *((config.bm25["k1"], config.bm25["b"]) if config.bm25 else (0.0, 0.0)))
         return Field(views, self.info.passages, f"field {name!r} of segment {self.info.uuid}")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from m3search.records import Document
     from m3search.storage.directory import Directory
 
-_POSTINGS_LIMIT = VALUE_LIMIT // 4  # of u32
+_POSTINGS_LIMIT = 2**27  # about two million passages of M3: one large segment is searched faster than some small ones
 _TEXT_LIMIT = 256 * 2**20
 _ID_LIMIT = VALUE_LIMIT // 2
 HASH_BYTES = 16

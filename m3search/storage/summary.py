@@ -56,13 +56,13 @@ def _inverted(name: str, snapshot: Snapshot) -> dict[str, Any]:
     fields = [segment.fields[name] for segment in snapshot.segments]
     blobs = [segment.info.blobs for segment in snapshot.segments]
     postings = sum(field.postings for field in fields)
-    rare = sum(len(field.blocks.rare) for field in fields)
+    rare = sum(field.blocks.rare_postings for field in fields)
     blocks = sum(sizes.get(f"{name}.{array}", 0) for sizes in blobs for array in BLOCK_ARRAYS)
     forward = sum(sizes[f"{name}.{array}"] for sizes in blobs for array in ("row_ends", "row_terms", "row_values"))
     return {
         "postings": postings,
         "terms": sum(field.size for field in fields),
-        "frequent_terms": sum(len(field.blocks.frequent) for field in fields),
+        "frequent_terms": sum(field.blocks.frequent_terms for field in fields),
         "rare_postings": rare,
         "bytes_per_posting": round(blocks / max(postings, 1), 3),
         "forward_bytes_per_posting": round(forward / max(postings, 1), 3),
