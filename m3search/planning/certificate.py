@@ -1,6 +1,7 @@
 """Certificate: whether what was not seen can still enter the answer.
 
-Imports nothing. Invariant: "exact" is said only where no unseen passage can score as much as the k-th document.
+Imports nothing. Invariant: "exact" is said only where no unseen passage can score as much as the k-th document. Where the
+bound comes from an approximate index, nothing is proven of what no leg proposed: that is "exact over candidates".
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ class Guarantee(StrEnum):
 
     EXACT = "exact"
     TIES = "exact up to ties at rank k"
+    CANDIDATES = "exact over candidates"
     RERANK = "exact over the rerank set"
 
 

@@ -99,6 +99,8 @@ def rank(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Rank
         if guarantee is not None:
             break
         depth, rounds = depth * 2, rounds + 1
+    if not nothing_left and any(found.approximate for found in proposals.values()):
+        guarantee = Guarantee.CANDIDATES
     statistics = {
         "legs": dict(plan.first),
         "depth": depth,

@@ -23,6 +23,7 @@ class Candidates:
         bound: no passage that is not in `docids` has an exact score above this plus `slack`; -inf when nothing is left.
         slack: how far the leg's arithmetic may be off the exact score.
         postings: postings or vectors that were touched, for statistics.
+        approximate: the bound is what an approximate index says, not what is proven.
     """
 
     docids: NDArray[np.int64]
@@ -30,6 +31,7 @@ class Candidates:
     bound: float
     slack: float = 0.0
     postings: int = 0
+    approximate: bool = False
 
     def __len__(self) -> int:
         return len(self.docids)
@@ -44,6 +46,7 @@ class Candidates:
         floor: float,
         slack: float = 0.0,
         postings: int = 0,
+        approximate: bool = False,
     ) -> Self:
         """The best `depth` of scored passages.
 
@@ -54,6 +57,7 @@ class Candidates:
             floor: the bound of what was not scored at all.
             slack: see `Candidates.slack`.
             postings: for statistics.
+            approximate: see `Candidates.approximate`.
         """
         rest = floor
         if len(docids) > depth:
@@ -61,7 +65,7 @@ class Candidates:
             docids, scores = docids[kept], scores[kept]
             rest = max(rest, floor)
         order = np.lexsort((docids, -scores))
-        return cls(docids[order], scores[order], rest, slack, postings)
+        return cls(docids[order], scores[order], rest, slack, postings, approximate)
 
     @classmethod
     def merge(cls, parts: Sequence[Candidates], depth: int) -> Self:
@@ -75,6 +79,7 @@ class Candidates:
             floor=max((part.bound for part in parts), default=-np.inf),
             slack=max((part.slack for part in parts), default=0.0),
             postings=sum(part.postings for part in parts),
+            approximate=any(part.approximate for part in parts),
         )
 
 

@@ -51,5 +51,6 @@ def test_guarantees_are_the_words_that_users_see():
     assert [str(guarantee) for guarantee in Guarantee] == [
         "exact",
         "exact up to ties at rank k",
+        "exact over candidates",
         "exact over the rerank set",
     ]
