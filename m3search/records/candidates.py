@@ -23,7 +23,7 @@ class Candidates:
         bound: no passage that is not in `docids` has an exact score above this plus `slack`; -inf when nothing is left.
         slack: how far the leg's arithmetic may be off the exact score.
         postings: postings or vectors that were touched, for statistics.
-        approximate: the bound is what an approximate index says, not what is proven.
+        exact: `scores` are what the leg's `complete` gives, to the last bit, so that nobody has to complete them again.
     """
 
     docids: NDArray[np.int64]
@@ -31,7 +31,7 @@ class Candidates:
     bound: float
     slack: float = 0.0
     postings: int = 0
-    approximate: bool = False
+    exact: bool = False
 
     def __len__(self) -> int:
         return len(self.docids)
@@ -46,7 +46,7 @@ class Candidates:
         floor: float,
         slack: float = 0.0,
         postings: int = 0,
-        approximate: bool = False,
+        exact: bool = False,
     ) -> Self:
         """The best `depth` of scored passages.
 
@@ -57,7 +57,7 @@ class Candidates:
             floor: the bound of what was not scored at all.
             slack: see `Candidates.slack`.
             postings: for statistics.
-            approximate: see `Candidates.approximate`.
+            exact: see `Candidates.exact`.
         """
         rest = floor
         if len(docids) > depth:
@@ -65,11 +65,14 @@ class Candidates:
             docids, scores = docids[kept], scores[kept]
             rest = max(rest, floor)
         order = np.lexsort((docids, -scores))
-        return cls(docids[order], scores[order], rest, slack, postings, approximate)
+        return cls(docids[order], scores[order], rest, slack, postings, exact)
 
     @classmethod
     def merge(cls, parts: Sequence[Candidates], depth: int) -> Self:
-        """The best `depth` of several segments' candidates; a cut candidate raises the bound to its score."""
+        """The best `depth` of several segments' candidates; a cut candidate raises the bound to its score.
+
+        Exact if all parts are.
+        """
         docids = np.concatenate([part.docids for part in parts]) if parts else np.empty(0, np.int64)
         scores = np.concatenate([part.scores for part in parts]) if parts else np.empty(0, np.float64)
         return cls.top(
@@ -79,7 +82,7 @@ class Candidates:
             floor=max((part.bound for part in parts), default=-np.inf),
             slack=max((part.slack for part in parts), default=0.0),
             postings=sum(part.postings for part in parts),
-            approximate=any(part.approximate for part in parts),
+            exact=all(part.exact for part in parts),
         )
 
 

@@ -51,7 +51,9 @@ class BM25Leg:
             )
         merged = search.candidates()
         top = statistics.upper_bound or 1.0
-        return Candidates(merged.docids, merged.scores / top, merged.bound / top, postings=merged.postings)
+        return Candidates(
+            merged.docids, merged.scores / top, merged.bound / top, postings=merged.postings, exact=merged.exact
+        )
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact scores f64[n], divided like those of `search`."""

@@ -38,7 +38,7 @@ class ColbertLeg:
         ]
         docids = np.concatenate(rows).astype(np.int64) if rows else np.empty(0, np.int64)
         scores = self.complete(query, snapshot, docids)
-        return Candidates.top(docids, scores, depth, floor=-np.inf, postings=len(docids))
+        return Candidates.top(docids, scores, depth, floor=-np.inf, postings=len(docids), exact=True)
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """MaxSim f64[n] over decoded vectors."""

@@ -90,7 +90,7 @@ def _search_segment(
             return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
     rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
     scores = inner_products(vector, vectors, rows) if len(vector) else np.zeros(count)
-    return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, postings=count)
+    return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, postings=count, exact=True)
 
 
 def _flat(

@@ -94,7 +94,7 @@ class Segmentwise:
     def candidates(self) -> Candidates:
         """The best of all segments; nothing that is left out exceeds the last of them, and what does not match scores 0."""
         bound = float(self._scores[-1]) if len(self._scores) == self._depth else 0.0
-        return Candidates(self._docids, self._scores, bound, postings=self._postings)
+        return Candidates(self._docids, self._scores, bound, postings=self._postings, exact=True)
 
 
 def _words(bitmap: NDArray[np.uint8], blocks: int) -> NDArray[np.uint64]:

@@ -27,7 +27,10 @@ class Leg(Protocol):
     name: str
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
-        """The best `depth` of the allowed passages, with a bound over all the others."""
+        """The best `depth` of the allowed passages, with a bound over all the others.
+
+        `Candidates.exact` is set only where every score is, to the last bit, what `complete` gives.
+        """
         ...
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:

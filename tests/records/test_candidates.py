@@ -57,6 +57,15 @@ def test_merged_segments_are_one_segment(segments, depth):
     assert found.postings == 3 * len(segments)
 
 
+@pytest.mark.parametrize("exact", [(True, True), (True, False), (False, False)])
+def test_merged_scores_are_exact_if_all_were(exact):
+    docids, scores = np.arange(3), np.array([0.1, 0.3, 0.2])
+    parts = [Candidates.top(docids + 3 * n, scores, 2, floor=0.0, exact=each) for n, each in enumerate(exact)]
+    assert [part.exact for part in parts] == list(exact)
+    assert Candidates.merge(parts, 3).exact == all(exact)
+    assert not top([1.0], 1, 0.0).exact, "nobody vouches for scores without saying so"
+
+
 def test_nothing_merges_to_nothing():
     found = Candidates.merge([], 10)
     assert len(found) == 0

@@ -60,6 +60,9 @@ def check(leg, found, query, opened, scores, mask, depth):
     assert np.abs(found.scores - completed[docids]).max(initial=0) <= found.slack
     if leg != "dense":
         assert found.slack == 0
+        assert found.exact
+    if found.exact:  # then the planner completes nothing
+        assert found.scores.tobytes() == completed[docids].tobytes()
 
     outside = mask.copy()
     outside[docids] = False
