@@ -23,6 +23,7 @@ class Candidates:
         bound: no passage that is not in `docids` has an exact score above this plus `slack`; -inf when nothing is left.
         slack: how far the leg's arithmetic may be off the exact score.
         postings: postings or vectors that were touched, for statistics.
+        approximate: the bound is what an approximate index says, not what is proven.
         exact: `scores` are what the leg's `complete` gives, to the last bit, so that nobody has to complete them again.
     """
 
@@ -31,6 +32,7 @@ class Candidates:
     bound: float
     slack: float = 0.0
     postings: int = 0
+    approximate: bool = False
     exact: bool = False
 
     def __len__(self) -> int:
@@ -46,6 +48,7 @@ class Candidates:
         floor: float,
         slack: float = 0.0,
         postings: int = 0,
+        approximate: bool = False,
         exact: bool = False,
     ) -> Self:
         """The best `depth` of scored passages.
@@ -57,6 +60,7 @@ class Candidates:
             floor: the bound of what was not scored at all.
             slack: see `Candidates.slack`.
             postings: for statistics.
+            approximate: see `Candidates.approximate`.
             exact: see `Candidates.exact`.
         """
         rest = floor
@@ -65,7 +69,7 @@ class Candidates:
             docids, scores = docids[kept], scores[kept]
             rest = max(rest, floor)
         order = np.lexsort((docids, -scores))
-        return cls(docids[order], scores[order], rest, slack, postings, exact)
+        return cls(docids[order], scores[order], rest, slack, postings, approximate, exact)
 
     @classmethod
     def merge(cls, parts: Sequence[Candidates], depth: int) -> Self:
@@ -82,6 +86,7 @@ class Candidates:
             floor=max((part.bound for part in parts), default=-np.inf),
             slack=max((part.slack for part in parts), default=0.0),
             postings=sum(part.postings for part in parts),
+            approximate=any(part.approximate for part in parts),
             exact=all(part.exact for part in parts),
         )
 
