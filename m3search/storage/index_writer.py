@@ -53,6 +53,7 @@ class IndexWriter:
     def __init__(self, path: Path, *, create: bool = False, replace_damaged: bool = False) -> None:
         self.path = path
         self.directory = Directory(path / _SEGMENTS)
+        self.threads: int | None = None  # of what is made of a segment at its end; None: as many as OpenMP takes
         self._failed = False
         self._lock = filelock.FileLock(path / _LOCK, thread_local=False)  # any thread may close
         self._take_lock(create=create)
@@ -160,7 +161,7 @@ class IndexWriter:
 
     def new_segment(self) -> SegmentWriter:
         """A segment for the stage."""
-        return SegmentWriter(self.directory, self._stage().config)
+        return SegmentWriter(self.directory, self._stage().config, threads=self.threads)
 
     def add_segment(self, segment: SealedSegment) -> None:
         """Commit a segment to the stage; it is durable when this returns."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 from m3search.errors import CorruptionError, EncoderError, IndexFormatError
 from m3search.records import EncoderIdentity, Weights
 from m3search.storage.codec import pack_record, unpack_record
+from m3search.storage.dense_settings import DenseSettings
 
 FORMAT_VERSION = 3
 """1: inverted stores without blocks; 2: `block_postings`."""
@@ -24,7 +25,8 @@ class IndexConfig:
 
     Attributes:
         dense_dim: width of the dense vectors; None: no dense leg.
-        dense_kind: how the dense leg searches: "flat".
+        dense_kind: how the dense leg searches: "auto", "flat", "hnsw" or "ivf".
+        dense_options: what was set of "M", "efConstruction" and "nlist".
         vocab_size: number of lexical token ids; None: no lexical leg.
         colbert_dim: width of the token vectors; None: no ColBERT leg.
         colbert_codec: "int8" or "bf16".
@@ -36,6 +38,7 @@ class IndexConfig:
 
     dense_dim: int | None = None
     dense_kind: str = "flat"
+    dense_options: Mapping[str, int] = field(default_factory=dict)
     vocab_size: int | None = None
     colbert_dim: int | None = None
     colbert_codec: str = "int8"
@@ -54,6 +57,11 @@ class IndexConfig:
             "colbert": self.colbert_dim is not None,
         }
         return tuple(leg for leg, present in there.items() if present)
+
+    @property
+    def dense_settings(self) -> DenseSettings:
+        """How the dense vectors are to be searched."""
+        return DenseSettings(self.dense_kind, self.dense_options)
 
     def check_encoder(self, identity: EncoderIdentity) -> None:
         """Whether an encoder's vectors belong to this index.
@@ -78,6 +86,7 @@ class IndexConfig:
     def to_dict(self) -> dict[str, Any]:
         """As a mapping, for msgpack and JSON."""
         value = {name: getattr(self, name) for name in self.__slots__}
+        value["dense_options"] = dict(self.dense_options)
         value["bm25"] = None if self.bm25 is None else dict(self.bm25)
         value["encoder"] = None if self.encoder is None else self.encoder.to_dict()
         value["weights"] = None if self.weights is None else self.weights.to_dict()
@@ -113,7 +122,8 @@ class SegmentInfo:
         deleted: how many documents are dead; their bitmap is the blob "live".
         files: suffix -> file, such as "vectors".
         blobs: name -> bytes of every array in the store.
-        statistics: sums that were taken while writing, such as "bm25_length" and "dense_norm".
+        statistics: what was found while writing, such as "bm25_length", "dense_norm" and, with an approximate index,
+            "dense_effort", "dense_recall_10" and "dense_recall_100".
     """
 
     uuid: str

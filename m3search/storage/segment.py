@@ -16,6 +16,7 @@ from m3search.errors import CorruptionError
 from m3search.storage.array_file import read_arrays
 from m3search.storage.block_postings import BLOCK_ARRAYS
 from m3search.storage.codec import check_ends, checksum, unpack_array
+from m3search.storage.dense_index import FAISS_SUFFIX, DenseIndex, open_dense_index
 from m3search.storage.keys import array_key
 from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field, inverted_anew
 from m3search.storage.segment_writer import HASH_BYTES, id_hash
@@ -38,6 +39,7 @@ class Segment:
         info: what the manifest says of it.
         base: number of its first passage in the snapshot.
         vectors: f32[passages, dim] mapped from its file, or None.
+        dense_index: proposes from the vectors, approximately; None: they are searched exhaustively.
         tokens: ColBERT vectors, or None.
         files: suffix -> the whole mapped file.
         fields: "lexical" and "bm25" as the index has them.
@@ -59,6 +61,7 @@ class Segment:
         self._get = get
         self._verify = verify
         self.vectors: NDArray[np.float32] | None = None
+        self.dense_index: DenseIndex | None = None
         self.tokens: TokenVectors | None = None
         self.files: dict[str, memoryview] = {}
         self.fields: dict[str, Field] = {}
@@ -69,6 +72,8 @@ class Segment:
                     f"{info.file_name('vectors')} holds {self.vectors.shape} vectors, should hold "
                     f"{(info.passages, config.dense_dim)}: restore the index or build it again"
                 )
+            if FAISS_SUFFIX in info.files:
+                self.dense_index = self._dense_index(directory, config.dense_dim)
         if config.colbert_dim is not None:
             self.tokens = TokenVectors(self._file(directory, "colbert"), info.passages, info.file_name("colbert"))
         if config.vocab_size is not None:
@@ -114,6 +119,12 @@ class Segment:
                 f"{directory.path / name} does not match its checksum: restore the index or build it again"
             )
         return read_arrays(data, name)
+
+    def _dense_index(self, directory: Directory, dim: int) -> DenseIndex:
+        info, name = self.info.files[FAISS_SUFFIX], self.info.file_name(FAISS_SUFFIX)
+        found = open_dense_index(directory, name, info, self.info.passages, dim, verify=self._verify)
+        self.files[FAISS_SUFFIX] = found.data
+        return found
 
     def _check(self) -> None:
         documents, passages = self.info.documents, self.info.passages

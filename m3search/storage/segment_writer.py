@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3search.errors import DocumentError, StorageError
-from m3search.storage.array_file import ArrayFileWriter
+from m3search.storage.array_file import ArrayFileWriter, read_arrays
 from m3search.storage.block_postings import LARGEST_SEGMENT
 from m3search.storage.codec import VALUE_LIMIT, pack_array, pack_record
+from m3search.storage.dense_index import FAISS_SUFFIX
+from m3search.storage.dense_index_writer import write_dense_index
 from m3search.storage.keys import array_key, document_key
 from m3search.storage.manifest import FileInfo, IndexConfig, SegmentInfo
 from m3search.storage.postings import BM25Writer, LexicalWriter
@@ -74,11 +76,14 @@ class _Columns:
 class SegmentWriter:
     """A segment on its way: `append` batches, then `seal`; or `discard`."""
 
-    def __init__(self, directory: Directory, config: IndexConfig) -> None:
+    def __init__(self, directory: Directory, config: IndexConfig, *, threads: int | None = None) -> None:
+        """Begins an empty segment; `threads` is for what is made of it at the end, None: as many as OpenMP takes."""
         self.uuid = uuid.uuid4().hex
         self._key = bytes.fromhex(self.uuid)
         self.passages = 0
         self._config = config
+        self._directory = directory
+        self._threads = threads
         self._columns = _Columns()
         self._norm = 0.0
         self._lexical = LexicalWriter() if config.vocab_size is not None else None
@@ -159,11 +164,12 @@ class SegmentWriter:
             StorageError: the disk is full or failing.
         """
         files: dict[str, FileInfo] = {}
+        statistics: dict[str, float] = {"dense_norm": self._norm}
         if self._vectors is not None:
             files["vectors"] = FileInfo(*self._vectors.publish())
+            statistics |= self._write_dense_index(files)
         if self._tokens is not None:
             files["colbert"] = FileInfo(*self._tokens.publish())
-        statistics: dict[str, float] = {"dense_norm": self._norm}
         arrays = self._document_arrays()
         for name, writer in (("lexical", self._lexical), ("bm25", self._bm25)):
             if writer is not None:
@@ -182,6 +188,19 @@ class SegmentWriter:
             statistics=statistics,
         )
         return SealedSegment(info, blobs, self._columns.records)
+
+    def _write_dense_index(self, files: dict[str, FileInfo]) -> Mapping[str, float]:
+        """Adds the approximate index to the files, where the settings want one for this segment; what was measured."""
+        name = f"{self.uuid}.vectors"
+        vectors = read_arrays(self._directory.map(name, files["vectors"].size), name)["vectors"]
+        settings = self._config.dense_settings
+        made = write_dense_index(
+            self._directory, f"{self.uuid}.{FAISS_SUFFIX}", vectors, self._norm, settings, self._threads
+        )
+        if made is None:
+            return {}
+        files[FAISS_SUFFIX], measured = made
+        return measured
 
     def _document_arrays(self) -> dict[str, NDArray[Any]]:
         columns = self._columns

@@ -1,0 +1,169 @@
+"""DenseIndex: the approximate index of a segment's dense vectors, read-only.
+
+Owns the file ``<uuid>.faiss``: HNSW or IVF over codes of 8 bits a dimension, in FAISS's own format. Imports the manifest's
+errors and FAISS, when it is first asked. Invariant: FAISS parses only bytes whose checksum was checked, because it follows
+what stands in them; nothing is ever added to an index that was read. It proposes passages and knows no score.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m3search.errors import CorruptionError
+from m3search.storage.codec import checksum
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from m3search.storage.directory import Directory
+    from m3search.storage.manifest import FileInfo
+
+FAISS_SUFFIX = "faiss"
+_MAGIC = {b"IHNs": "hnsw", b"IwSq": "ivf"}  # of FAISS's classes IndexHNSWSQ and IndexIVFScalarQuantizer
+_opened: weakref.WeakValueDictionary[tuple[str, str, bytes], DenseIndex]
+_opening = threading.Lock()
+
+
+class DenseIndex:
+    """Proposes the passages that are likely to score best.
+
+    Attributes:
+        kind: "hnsw" or "ivf".
+        passages: how many it holds.
+        dim: width of the vectors.
+        data: the whole mapped file; empty for one that was just made.
+        name: of the file, for messages.
+    """
+
+    def __init__(self, kind: str, passages: int, dim: int, data: memoryview, name: str) -> None:
+        self.kind = kind
+        self.passages = passages
+        self.dim = dim
+        self.data = data
+        self.name = name
+        self._reading = threading.Lock()
+        self._index: Any = None
+
+    @classmethod
+    def made(cls, kind: str, index: Any) -> DenseIndex:  # noqa: ANN401 - FAISS is untyped
+        """Around a FAISS index that is in memory."""
+        made = cls(kind, int(index.ntotal), int(index.d), memoryview(b""), "a new index")
+        made._index = index
+        return made
+
+    @property
+    def faiss(self) -> Any:  # noqa: ANN401 - FAISS is untyped
+        """The FAISS index over the mapped file, parsed at first use; its large arrays stay where they are.
+
+        Raises:
+            CorruptionError: it is not the index that this segment needs, or FAISS cannot read it.
+        """
+        if self._index is None:
+            with self._reading:
+                if self._index is None:
+                    self._index = _parsed(self)
+        return self._index
+
+    def nearest(
+        self, vector: NDArray[np.float32], count: int, effort: int, bitmap: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.int64]:
+        """Passages i64[<= count], the likely best first; fewer where the search ended before it had found as many.
+
+        Args:
+            vector: f32[dim].
+            count: how many are wanted.
+            effort: nprobe (lists that are looked through) or efSearch (how many passages the walk keeps in view).
+            bitmap: packed, least significant bit first: the passages that may be found; None: all.
+        """
+        import faiss
+
+        index = self.faiss
+        selector = None if bitmap is None else faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
+        scores, rows = np.empty(count, np.float32), np.empty(count, np.int64)
+        if self.kind == "hnsw":
+            parameters = faiss.SearchParametersHNSW()
+            parameters.efSearch = max(effort, count)
+        else:
+            parameters = faiss.SearchParametersIVF()
+            parameters.nprobe = min(effort, index.nlist)
+        parameters.sel = selector
+        index.search_c(1, faiss.swig_ptr(vector), count, faiss.swig_ptr(scores), faiss.swig_ptr(rows), parameters)
+        return rows if rows[-1] >= 0 else rows[rows >= 0]
+
+
+def open_dense_index(
+    directory: Directory, name: str, info: FileInfo, passages: int, dim: int, *, verify: bool = False
+) -> DenseIndex:
+    """The index in a published file; one that this process has open already is shared, for files never change.
+
+    Args:
+        directory: where it lies.
+        name: of the file.
+        info: size and checksum as the manifest has them.
+        passages: how many it must hold.
+        dim: width of the vectors.
+        verify: check its bytes again where it is open already, and let FAISS read it now.
+
+    Raises:
+        FileNotFoundError: it is gone; a reader then looks for a newer manifest.
+        CorruptionError: its bytes are not what was written, or it is no index of the expected kind.
+    """
+    key = (str(directory.path.resolve()), name, info.checksum)
+    with _opening:
+        found = _opened.get(key)
+    if found is None or verify:
+        data = directory.map(name, info.size)
+        if checksum(data) != info.checksum:
+            raise CorruptionError(
+                f"{directory.path / name} does not match its checksum: restore the index or build it again"
+            )
+        kind = _MAGIC.get(bytes(data[:4]))
+        if kind is None:
+            raise CorruptionError(f"{name} is no HNSW or IVF index: restore the index or build it again")
+        found = DenseIndex(kind, passages, dim, data, name)
+        if verify:
+            _ = found.faiss
+        with _opening:
+            found = _opened.setdefault(key, found)
+    return found
+
+
+def _parsed(opened: DenseIndex) -> Any:  # noqa: ANN401 - FAISS is untyped
+    import faiss
+
+    source = np.frombuffer(opened.data, np.uint8)
+    try:
+        index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(source), len(source)))
+    except RuntimeError as error:
+        raise CorruptionError(
+            f"FAISS {faiss.__version__} cannot read {opened.name}: build the index again, or upgrade faiss-cpu"
+        ) from error
+    if not _fits(index, opened):
+        raise CorruptionError(
+            f"{opened.name} is not the {opened.kind} index of {opened.passages:,} vectors of width {opened.dim} that "
+            f"the manifest says: restore the index or build it again"
+        )
+    return index
+
+
+def _fits(index: Any, opened: DenseIndex) -> bool:  # noqa: ANN401 - FAISS is untyped
+    import faiss
+
+    expected = {"hnsw": faiss.IndexHNSWSQ, "ivf": faiss.IndexIVFScalarQuantizer}[opened.kind]
+    if type(index) is not expected or not index.is_trained or index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        return False
+    if (index.ntotal, index.d) != (opened.passages, opened.dim):
+        return False
+    codes = faiss.downcast_index(index.storage) if opened.kind == "hnsw" else index
+    if opened.kind == "hnsw" and (type(codes) is not faiss.IndexScalarQuantizer or codes.ntotal != index.ntotal):
+        return False
+    if opened.kind == "ivf" and type(faiss.downcast_index(index.quantizer)) not in (faiss.IndexFlat, faiss.IndexFlatIP):
+        return False
+    return bool(codes.sq.qtype == faiss.ScalarQuantizer.QT_8bit)
+
+
+_opened = weakref.WeakValueDictionary()
