@@ -23,7 +23,7 @@ class Candidates:
         bound: no passage that is not in `docids` has an exact score above this plus `slack`; -inf when nothing is left.
         slack: how far the leg's arithmetic may be off the exact score.
         postings: postings or vectors that were touched, for statistics.
-        approximate: the bound is what an approximate index says, not what is proven.
+        effort: nprobe or efSearch of the approximate index that proposed them, the largest of several; 0: there was none.
         exact: `scores` are what the leg's `complete` gives, to the last bit, so that nobody has to complete them again.
     """
 
@@ -32,11 +32,16 @@ class Candidates:
     bound: float
     slack: float = 0.0
     postings: int = 0
-    approximate: bool = False
+    effort: int = 0
     exact: bool = False
 
     def __len__(self) -> int:
         return len(self.docids)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the bound is what an approximate index says, and not proven."""
+        return self.effort > 0
 
     @classmethod
     def top(
@@ -48,7 +53,7 @@ class Candidates:
         floor: float,
         slack: float = 0.0,
         postings: int = 0,
-        approximate: bool = False,
+        effort: int = 0,
         exact: bool = False,
     ) -> Self:
         """The best `depth` of scored passages.
@@ -60,7 +65,7 @@ class Candidates:
             floor: the bound of what was not scored at all.
             slack: see `Candidates.slack`.
             postings: for statistics.
-            approximate: see `Candidates.approximate`.
+            effort: see `Candidates.effort`.
             exact: see `Candidates.exact`.
         """
         rest = floor
@@ -69,7 +74,7 @@ class Candidates:
             docids, scores = docids[kept], scores[kept]
             rest = max(rest, floor)
         order = np.lexsort((docids, -scores))
-        return cls(docids[order], scores[order], rest, slack, postings, approximate, exact)
+        return cls(docids[order], scores[order], rest, slack, postings, effort, exact)
 
     @classmethod
     def merge(cls, parts: Sequence[Candidates], depth: int) -> Self:
@@ -86,7 +91,7 @@ class Candidates:
             floor=max((part.bound for part in parts), default=-np.inf),
             slack=max((part.slack for part in parts), default=0.0),
             postings=sum(part.postings for part in parts),
-            approximate=any(part.approximate for part in parts),
+            effort=max((part.effort for part in parts), default=0),
             exact=all(part.exact for part in parts),
         )
 
