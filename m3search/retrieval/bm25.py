@@ -85,6 +85,14 @@ class TermStatistics:
 
     @classmethod
     def of(cls, query: Query, snapshot: Snapshot) -> TermStatistics:
+        """Counted once for a query and a snapshot: a leg proposes, completes and may be asked again."""
+        statistics = query.statistics.get(snapshot)
+        if statistics is None:
+            statistics = query.statistics[snapshot] = cls._counted(query, snapshot)
+        return statistics
+
+    @classmethod
+    def _counted(cls, query: Query, snapshot: Snapshot) -> TermStatistics:
         """Document frequencies over all segments, the dead left out."""
         numbers = tuple(segment.fields["bm25"].numbers(query.terms) for segment in snapshot.segments)
         frequencies = np.zeros(len(query.terms))

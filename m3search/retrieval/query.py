@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from m3search.records import Encodings
+    from m3search.retrieval.bm25 import TermStatistics
+    from m3search.storage import Snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +29,7 @@ class Query:
         terms: BM25 terms, ascending by UTF-8 bytes.
         term_counts: f64[terms], how often each stands in the query.
         colbert: f32[m, dim].
+        statistics: what the BM25 leg worked out of it for a snapshot, and need not again.
     """
 
     dense: NDArray[np.float32] | None
@@ -34,6 +38,7 @@ class Query:
     terms: tuple[str, ...]
     term_counts: NDArray[np.float64]
     colbert: NDArray[np.float32] | None
+    statistics: WeakKeyDictionary[Snapshot, TermStatistics] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @classmethod
     def of(cls, encodings: Encodings | None, counts: Mapping[str, int] | None) -> Self:

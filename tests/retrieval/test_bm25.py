@@ -1,5 +1,8 @@
 """BM25 against bm25s over the same terms: raw scores, however the documents are split, and after deletes."""
 
+import gc
+from collections import Counter
+
 import bm25s
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from m3search import Document, Index
 from m3search.analysis.analyzer import Analyzer
 from m3search.retrieval import ALL, Query
+from m3search.retrieval.bm25 import TermStatistics
 from m3search.storage import Environment, Snapshot
 
 WORDS = (
@@ -70,3 +74,20 @@ def test_raw_scores_equal_bm25s_before_and_after_deletes(tmp_path, segment_size,
             np.testing.assert_allclose(found.scores * top, expected, atol=1e-4)
         snapshot.release()
         environment.close()
+
+
+def test_terms_are_counted_once_for_a_query_and_a_snapshot(tmp_path):
+    query = Query.of(None, Counter(["zip"]))
+    made = [Document("a", "zip"), Document("b", "json"), Document("c", "zip json")]
+    Index.build(made, tmp_path / "i", encoder=None).close()
+    with Index.open(tmp_path / "i", mode="w") as index, index._reading() as before:
+        counted = TermStatistics.of(query, before)
+        assert TermStatistics.of(query, before) is counted
+        index.delete("c")
+        with index._reading() as after:
+            assert TermStatistics.of(query, after).average == 1
+        assert counted.average == 4 / 3
+        assert TermStatistics.of(query, before) is counted
+    del index, before, after
+    gc.collect()
+    assert not query.statistics, "a query must not keep what was counted in a snapshot that is gone"
