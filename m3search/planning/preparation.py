@@ -33,12 +33,14 @@ class Wanted:
         weights: see `WeightsLike`.
         rerank: documents that ColBERT scores; 0: none.
         legs: may weigh; None: all that the index has.
+        dense_effort: see `Query.dense_effort`.
     """
 
     k: int
     weights: WeightsLike = None
     rerank: int = 0
     legs: Sequence[str] | None = None
+    dense_effort: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,19 +72,20 @@ def prepare(
         WeightsError: see `make_plan`.
         EncodingsError: vectors of another width than the index has.
     """
+    effort = _checked_effort(wanted.dense_effort)
     plans = [_plan(query, vectors, wanted, config) for query, vectors in zip(queries, given, strict=True)]
     encoded = _encode(queries, given, plans, encoder)
     analyzer = None if config.bm25 is None else Analyzer.from_dict(config.bm25["analyzer"])
     prepared: list[Prepared] = []
     for place, (query, vectors, plan) in enumerate(zip(queries, given, plans, strict=True)):
         if isinstance(query, Encodings):
-            prepared.append(Prepared(Query.of(_checked(query, config), None), plan))
+            prepared.append(Prepared(Query.of(_checked(query, config), None, effort), plan))
         elif not query.strip() and vectors is None:
             prepared.append(Prepared(None, plan))
         else:
             counts = None if analyzer is None else analyzer.counts(query)
             parts = encoded.get(place) if vectors is None else _checked(vectors, config)
-            prepared.append(Prepared(Query.of(parts, counts), plan))
+            prepared.append(Prepared(Query.of(parts, counts, effort), plan))
     return prepared
 
 
@@ -128,6 +131,12 @@ def _encode(
         texts, query=True, dense="dense" in outputs, lexical="lexical" in outputs, colbert="colbert" in outputs
     )
     return {place: encodings.rows(row, row + 1) for row, place in enumerate(places)}
+
+
+def _checked_effort(effort: int | None) -> int | None:
+    if effort is None or (isinstance(effort, int) and not isinstance(effort, bool) and effort >= 1):
+        return effort
+    raise QueryError(f"dense_effort is {effort!r}: give a whole number from 1, or None for what was measured at the build")
 
 
 def _checked(encodings: Encodings, config: IndexConfig) -> Encodings:

@@ -17,6 +17,7 @@ from m3search import retrieval
 from m3search.planning.blend import blend, blend_bound
 from m3search.planning.certificate import Guarantee, certify
 from m3search.planning.completion import complete
+from m3search.storage import recall_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,6 +110,9 @@ def rank(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Rank
         "postings": {leg: found.postings for leg, found in proposals.items()},
         "reranked": 0,
     }
+    recall = recall_of(snapshot.manifest.segments) if "dense" in plan.first else None
+    if recall is not None:
+        statistics["dense"] = {"effort": proposals["dense"].effort, **recall}
     chosen = _chosen(pool, best, plan.documents)
     if plan.weights != plan.first:
         chosen = _rank_set(pool, best, snapshot, plan.documents)

@@ -1,6 +1,7 @@
 """DenseLeg: inner products with the stored vectors, proposed by FAISS and completed in float64.
 
-Imports storage's readers. FAISS is handed the mapped vectors themselves, so a flat search needs no index in memory. Where
+Imports storage's readers. FAISS is handed the mapped vectors themselves, so a flat search needs no index in memory. A segment
+with an HNSW or IVF index proposes from that, and the stored vectors score what it proposed; then the bound is not proven. Where
 float32 says too little (huge or tiny numbers, one vector far longer than the others) the float64 products themselves propose.
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m3search.records import Candidates
+from m3search.retrieval.proposals import proposals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +38,7 @@ class DenseLeg:
         vector = np.zeros(0, np.float32) if query.dense is None else query.dense
         slack = rounding(vector, snapshot.dense_norm)
         parts = [
-            _search_segment(vector, segment, bitmap, depth, slack)
+            _search_segment(vector, segment, bitmap, depth, slack, query.dense_effort)
             for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
         ]
         return Candidates.merge(parts, depth)
@@ -78,12 +80,24 @@ def rounding(vector: NDArray[np.float32], norm: float) -> float:
 
 
 def _search_segment(
-    vector: NDArray[np.float32], segment: Segment, bitmap: NDArray[np.uint8] | None, depth: int, slack: float
+    vector: NDArray[np.float32],
+    segment: Segment,
+    bitmap: NDArray[np.uint8] | None,
+    depth: int,
+    slack: float,
+    effort: int | None,
 ) -> Candidates:
     vectors = segment.vectors
     assert vectors is not None
     count = len(vectors) if bitmap is None else int(np.bitwise_count(bitmap).sum())
     if count > depth and 0 < slack < np.inf:
+        found = None if segment.dense_index is None else proposals(vector, segment, bitmap, count, depth, effort)
+        if found is not None:
+            rows, effort = found
+            scores = inner_products(vector, vectors, rows)
+            return Candidates.top(
+                rows + segment.base, scores, depth, floor=-np.inf, postings=len(rows), effort=effort, exact=True
+            )
         # one more than the depth: the score that the cut leaves out is the bound
         rows, scores = _flat(vector, vectors, bitmap, depth + 1)
         if slack <= _COARSE * abs(scores[0]):

@@ -29,6 +29,7 @@ class Query:
         terms: BM25 terms, ascending by UTF-8 bytes.
         term_counts: f64[terms], how often each stands in the query.
         colbert: f32[m, dim].
+        dense_effort: nprobe or efSearch of approximate dense indexes; None: as was measured when they were built.
         statistics: what the BM25 leg worked out of it for a snapshot, and need not again.
     """
 
@@ -38,10 +39,11 @@ class Query:
     terms: tuple[str, ...]
     term_counts: NDArray[np.float64]
     colbert: NDArray[np.float32] | None
+    dense_effort: int | None = None
     statistics: WeakKeyDictionary[Snapshot, TermStatistics] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @classmethod
-    def of(cls, encodings: Encodings | None, counts: Mapping[str, int] | None) -> Self:
+    def of(cls, encodings: Encodings | None, counts: Mapping[str, int] | None, dense_effort: int | None = None) -> Self:
         """From the encodings of one text and its BM25 term frequencies."""
         tokens, weights = np.empty(0, np.uint32), np.empty(0, np.float32)
         dense = colbert = None
@@ -53,4 +55,4 @@ class Query:
             colbert = None if encodings.colbert is None else encodings.colbert[0]
         terms = tuple(sorted(counts, key=str.encode)) if counts else ()
         frequencies = np.array([counts[term] for term in terms], np.float64) if counts else np.empty(0, np.float64)
-        return cls(dense, tokens, weights, terms, frequencies, colbert)
+        return cls(dense, tokens, weights, terms, frequencies, colbert, dense_effort)

@@ -5,6 +5,9 @@ in the store is the only commit point.
 """
 
 from m3search.storage.block_postings import BLOCK, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
+from m3search.storage.dense_index import DenseIndex
+from m3search.storage.dense_recall import proposed, recall_of
+from m3search.storage.dense_settings import DenseSettings
 from m3search.storage.environment import Environment
 from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
@@ -23,6 +26,8 @@ __all__ = [
     "LARGEST_IMPACT",
     "RANKS",
     "BlockArrays",
+    "DenseIndex",
+    "DenseSettings",
     "Environment",
     "ForwardRows",
     "IndexConfig",
@@ -37,5 +42,7 @@ __all__ = [
     "check_codec",
     "copy_index",
     "id_hash",
+    "proposed",
+    "recall_of",
     "summary",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class DenseIndex:
 
     @property
     def faiss(self) -> Any:  # noqa: ANN401 - FAISS is untyped
-        """The FAISS index over the mapped file, parsed at first use; its large arrays stay where they are.
+        """FAISS's own object over the mapped file, parsed at first use; its large arrays stay where they are.
 
         Raises:
             CorruptionError: it is not the index that this segment needs, or FAISS cannot read it.
@@ -67,6 +68,15 @@ class DenseIndex:
                 if self._index is None:
                     self._index = _parsed(self)
         return self._index
+
+    @cached_property
+    def fan_out(self) -> int:
+        """Links of a passage on a middle level of HNSW's graph; IVF's number of lists."""
+        return int(self.faiss.hnsw.nb_neighbors(1) if self.kind == "hnsw" else self.faiss.nlist)
+
+    def limited(self, effort: int, count: int) -> int:
+        """The effort that a search for `count` passages takes: IVF has so many lists, HNSW keeps what is asked for in view."""
+        return min(effort, self.fan_out) if self.kind == "ivf" else min(max(effort, count), max(self.passages, count))
 
     def nearest(
         self, vector: NDArray[np.float32], count: int, effort: int, bitmap: NDArray[np.uint8] | None = None
@@ -86,10 +96,10 @@ class DenseIndex:
         scores, rows = np.empty(count, np.float32), np.empty(count, np.int64)
         if self.kind == "hnsw":
             parameters = faiss.SearchParametersHNSW()
-            parameters.efSearch = max(effort, count)
+            parameters.efSearch = self.limited(effort, count)
         else:
             parameters = faiss.SearchParametersIVF()
-            parameters.nprobe = min(effort, index.nlist)
+            parameters.nprobe = self.limited(effort, count)
         parameters.sel = selector
         index.search_c(1, faiss.swig_ptr(vector), count, faiss.swig_ptr(scores), faiss.swig_ptr(rows), parameters)
         return rows if rows[-1] >= 0 else rows[rows >= 0]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from m3search.storage.dense_index import DenseIndex
+    from m3search.storage.manifest import SegmentInfo
 
 RECALL_DEPTHS = (10, 100)
 _QUERIES = 200
@@ -53,10 +54,26 @@ def measured(index: DenseIndex, vectors: NDArray[np.float32]) -> dict[str, float
     return {"dense_effort": effort, **dict(zip(names, recalls.tolist(), strict=True))}
 
 
+def recall_of(segments: Iterable[SegmentInfo]) -> dict[str, float] | None:
+    """Measured recall of an index, "recall@10" and "recall@100": the mean over its passages, of which an exhaustively searched
+    segment finds all; None where every segment is searched so.
+    """
+    infos = [info for info in segments if info.passages]
+    if not any("dense_effort" in info.statistics for info in infos):
+        return None
+    shares = [info.passages / sum(info.passages for info in infos) for info in infos]
+    return {
+        f"recall@{depth}": sum(
+            share * info.statistics.get(f"dense_recall_{depth}", 1.0) for share, info in zip(shares, infos, strict=True)
+        )
+        for depth in RECALL_DEPTHS
+    }
+
+
 def _efforts(index: DenseIndex) -> list[int]:
     if index.kind == "hnsw":
         return list(_HNSW_EFFORTS)
-    lists = int(index.faiss.nlist)
+    lists = index.fan_out
     return [*(effort for effort in _IVF_EFFORTS if effort < lists), min(lists, _IVF_EFFORTS[-1])]
 
 
