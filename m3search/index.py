@@ -24,7 +24,7 @@ from m3search.planning import Prepared, Wanted, answer, check_k, prepare
 from m3search.records import Document, Encodings, Hits
 from m3search.retrieval import warm
 from m3search.retrieval.stored import as_query, stored_encodings
-from m3search.storage import Environment, IndexWriter, Snapshot, copy_index, summary
+from m3search.storage import DenseSettings, Environment, IndexWriter, Snapshot, copy_index, summary
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
@@ -95,6 +95,7 @@ class Index:
         bm25: bool | Mapping[str, Any] = True,
         colbert: str | None = None,
         dense: str = "auto",
+        dense_options: Mapping[str, int] | None = None,
         encodings: Iterable[Encodings] | Encodings | None = None,
         overwrite: bool = False,
         on_error: str = "raise",
@@ -112,12 +113,16 @@ class Index:
                 alone or with `encodings`.
             bm25: whether to index terms too; a mapping may set "language", "k1" and "b".
             colbert: codec of the token vectors, "int8" or "bf16"; None makes none, and stores given ones as int8.
-            dense: "auto" or "flat", both exact.
+            dense: how the dense vectors are searched: "flat" is exhaustive and exact; "hnsw" and "ivf" propose from codes of
+                8 bits, approximately, and the stored vectors score what they propose; "auto" is flat for segments of up to
+                200,000 passages, hnsw above.
+            dense_options: "M" (links of a passage) and "efConstruction" of hnsw, "nlist" (lists) of ivf.
             encodings: vectors to take instead of encoding: batches that go with the documents.
             overwrite: replace an index that is there; it is served until the new one is whole.
             on_error: "raise" at the first bad record, or "skip" it and warn at the end.
             segment_size: passages of a segment.
-            threads: CPU threads of the encoder; None leaves torch's setting.
+            threads: CPU threads of the encoder, and of making a dense index; None leaves torch's and OpenMP's settings.
+                With 1, the same vectors make the same index.
             progress: draw a bar when standard error is a terminal.
 
         Raises:
@@ -136,10 +141,16 @@ class Index:
         warm(_logger.warning)
         loaded = encoder if encoder is None or isinstance(encoder, Encoder) else Encoder.load(encoder, threads=threads)
         config = build_config(
-            loaded, bm25=bm25, colbert=colbert, dense=dense, given=encodings is not None, segment_size=segment_size
+            loaded,
+            bm25=bm25,
+            colbert=colbert,
+            dense=DenseSettings.of(dense, dense_options),
+            given=encodings is not None,
+            segment_size=segment_size,
         )
         folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)
         writer = IndexWriter.for_build(folder, overwrite=overwrite)
+        writer.threads = threads
         try:
             total = length_hint(docs) or None
             with progress_bar(total, enabled=progress) as advance:
@@ -249,6 +260,7 @@ class Index:
         ids: Iterable[str | int] | None = None,
         encodings: Encodings | None = None,
         rerank: int = DEFAULT_RERANK,
+        dense_effort: int | None = None,
     ) -> Hits:
         """The best k documents.
 
@@ -259,6 +271,8 @@ class Index:
             ids: only these documents; unknown ones are passed over.
             encodings: vectors of the text (one row), which are then not made by the encoder.
             rerank: how many documents ColBERT scores, where it weighs; 0: none.
+            dense_effort: how hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf, for a search of all
+                passages (a filter raises it); None: what found 95 of the best 100 at the build.
 
         Raises:
             QueryError: k below 1, or a query that the index cannot score.
@@ -267,7 +281,7 @@ class Index:
         """
         started = time.perf_counter()
         with self._reading() as snapshot:
-            (prepared,) = self._prepare([query], [encodings], snapshot, Wanted(k, weights, rerank))
+            (prepared,) = self._prepare([query], [encodings], snapshot, Wanted(k, weights, rerank, dense_effort=dense_effort))
             return answer(prepared, snapshot, _chosen(ids), started)
 
     def search_batch(
@@ -278,15 +292,20 @@ class Index:
         weights: WeightsLike = None,
         ids: Iterable[str | int] | None = None,
         rerank: int = DEFAULT_RERANK,
+        dense_effort: int | None = None,
+        threads: int = _SEARCH_THREADS,
     ) -> list[Hits]:
-        """The answers to many queries, encoded together and searched on threads; else as `search`."""
+        """The answers to many queries, encoded together and searched on `threads`, each on one; else as `search`."""
         started = time.perf_counter()
         if isinstance(queries, (str, Encodings)):
             raise QueryError(f"the queries are a {type(queries).__name__}: give a list of them, or use search for one")
-        wanted, asked, chosen = Wanted(k, weights, rerank), list(queries), _chosen(ids)
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise QueryError(f"threads is {threads!r}: give a whole number from 1")
+        wanted = Wanted(k, weights, rerank, dense_effort=dense_effort)
+        asked, chosen = list(queries), _chosen(ids)
         with self._reading() as snapshot:
             jobs = self._prepare(asked, [None] * len(asked), snapshot, wanted)
-            with ThreadPoolExecutor(_SEARCH_THREADS) as pool:
+            with ThreadPoolExecutor(threads) as pool:
                 return list(pool.map(lambda job: answer(job, snapshot, chosen, started), jobs))
 
     def similar(

@@ -191,7 +191,12 @@ def test_a_source_that_breaks_in_the_middle(path):
         ({"bm25": False}, "nothing to index: give an encoder or encodings, or leave bm25 on"),
         ({"colbert": "int8"}, "colbert needs token vectors: give an encoder, or encodings"),
         ({"colbert": "int4", "encodings": lambda: [vectors(1)]}, "no ColBERT codec 'int4': choose one of int8, bf16"),
-        ({"dense": "hnsw"}, "dense is 'hnsw': give 'auto' or 'flat'"),
+        ({"dense": "pq"}, "dense is 'pq': give one of auto, flat, hnsw, ivf"),
+        ({"dense": "flat", "dense_options": {"M": 16}}, "dense='flat' has no option 'M': it takes none"),
+        ({"dense": "ivf", "dense_options": {"M": 16}}, "dense='ivf' has no option 'M': it takes nlist"),
+        ({"dense": "hnsw", "dense_options": {"M": 2}}, "dense option M is 2: give a whole number from 4 to 128"),
+        ({"dense": "hnsw", "dense_options": {"M": 16.0}}, "dense option M is 16.0: give a whole number"),
+        ({"dense": "hnsw", "dense_options": 16}, "dense_options is 16: give a mapping such as"),
     ],
 )
 def test_arguments_of_a_build_that_cannot_be(path, arguments, message):

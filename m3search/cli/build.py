@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from m3search.cli.terminal import AsJson, note, print_json, readable_bytes, readable_seconds
+from m3search.errors import InputError
 
 if TYPE_CHECKING:
     from m3search.index import Index
@@ -34,12 +35,21 @@ def build(
     colbert: Annotated[
         str | None, typer.Option(help="Store token vectors too, as int8 or bf16; without it there are none.")
     ] = None,
+    dense: Annotated[
+        str,
+        typer.Option(
+            help="How dense vectors are searched: flat (exact), hnsw, ivf, or auto: flat to 200,000 passages a segment, then hnsw."
+        ),
+    ] = "auto",
+    dense_options: Annotated[
+        str | None, typer.Option(help="Of the dense index, as M=32,efConstruction=400 (hnsw) or nlist=1024 (ivf).")
+    ] = None,
     on_error: Annotated[
         str, typer.Option(help="raise: stop at the first bad record; skip: go on and report them all.")
     ] = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is there.")] = False,
     segment_size: Annotated[int | None, typer.Option(help="Passages of a segment.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the encoder; default: torch's choice.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the encoder and of making a dense index; default: all.")] = None,
     estimate: Annotated[bool, typer.Option(help="Whether to estimate time and disk before a long build.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -56,6 +66,8 @@ def build(
         "encoder": None if encoder == NO_ENCODER else Encoder.load(encoder, threads=threads),
         "bm25": {"language": None if language == NO_ENCODER else language} if bm25 else False,
         "colbert": colbert,
+        "dense": dense,
+        "dense_options": _numbers(dense_options),
         "on_error": on_error,
     }
     if estimate:
@@ -69,10 +81,25 @@ def build(
         index,
         **settings,
         overwrite=overwrite,
+        threads=threads,
         segment_size=DEFAULT_SEGMENT_SIZE if segment_size is None else segment_size,
         progress=not as_json,
     ) as built:
         _report(built, as_json=as_json)
+
+
+def _numbers(text: str | None) -> dict[str, int] | None:
+    """What stands in NAME=NUMBER,NAME=NUMBER."""
+    if not text:
+        return None
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            found[name.strip()] = int(value)
+        except ValueError as error:
+            raise InputError(f"{part!r} is not NAME=NUMBER: write for example M=32,efConstruction=400") from error
+    return found
 
 
 def _report(index: Index, *, as_json: bool) -> None:

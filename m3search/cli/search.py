@@ -24,6 +24,9 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
     weights: WeightsOption = None,
     rerank: RerankOption = 100,
+    dense_effort: Annotated[
+        int | None, typer.Option(help="How hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf.")
+    ] = None,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Search only this document; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -34,7 +37,7 @@ def search(
     from m3search.index import Index
 
     with Index.open(index) as opened:
-        hits = opened.search(query, k, weights=weights, rerank=rerank, ids=ids or None)
+        hits = opened.search(query, k, weights=weights, rerank=rerank, dense_effort=dense_effort, ids=ids or None)
         if as_json:
             print_json({"query": query, **hits.to_dict()})
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from m3search.analysis.analyzer import Analyzer
 from m3search.errors import InputError
-from m3search.storage import IndexConfig, check_codec
+from m3search.storage import DenseSettings, IndexConfig, check_codec
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
@@ -21,13 +21,11 @@ def build_config(
     *,
     bm25: bool | Mapping[str, Any],
     colbert: str | None,
-    dense: str,
+    dense: DenseSettings,
     given: bool,
     segment_size: int,
 ) -> IndexConfig:
     """What a build will hold; with given encodings their widths are filled in when the first batch is there."""
-    if dense not in {"auto", "flat"}:
-        raise InputError(f"dense is {dense!r}: give 'auto' or 'flat'")
     if isinstance(segment_size, bool) or not isinstance(segment_size, int) or not 1 <= segment_size <= 2**31:
         raise InputError(f"segment_size is {segment_size!r}: give a whole number from 1")
     codec = check_codec("int8" if colbert is None else colbert)
@@ -39,7 +37,8 @@ def build_config(
     encodes = identity is not None and not given
     return IndexConfig(
         dense_dim=identity.dim if encodes and identity else None,
-        dense_kind="flat",
+        dense_kind=dense.kind,
+        dense_options=dense.options,
         vocab_size=identity.vocab_size if encodes and identity else None,
         colbert_dim=identity.colbert_dim if encodes and identity and colbert is not None else None,
         colbert_codec=codec,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from m3search.storage.block_postings import BLOCK_ARRAYS
+from m3search.storage.dense_index import FAISS_SUFFIX
+from m3search.storage.dense_recall import recall_of
 
 if TYPE_CHECKING:
     from m3search.storage.environment import Environment
@@ -32,7 +34,7 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
         "legs": list(config.legs),
         "weights": None if config.weights is None else str(config.weights),
         "encoder": None if config.encoder is None else config.encoder.name,
-        "dense": None if config.dense_dim is None else {"dim": config.dense_dim, "kind": config.dense_kind},
+        "dense": None if config.dense_dim is None else _dense(snapshot),
         "vocabulary": config.vocab_size,
         "bm25": None if config.bm25 is None else dict(config.bm25),
         "colbert": None if config.colbert_dim is None else {"dim": config.colbert_dim, "codec": config.colbert_codec},
@@ -49,6 +51,25 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
             "total": store["file"] + files,
         },
     }
+
+
+def _dense(snapshot: Snapshot) -> dict[str, Any]:
+    """How the dense vectors are searched; of every approximate index its size, effort and measured recall."""
+    config = snapshot.manifest.config
+    found: dict[str, Any] = {"dim": config.dense_dim, "kind": config.dense_kind, **config.dense_options}
+    indexes = [
+        {
+            "kind": segment.dense_index.kind,
+            "passages": segment.info.passages,
+            "bytes": segment.info.files[FAISS_SUFFIX].size,
+            "effort": int(segment.info.statistics["dense_effort"]),
+            **(recall_of([segment.info]) or {}),
+        }
+        for segment in snapshot.segments
+        if segment.dense_index is not None
+    ]
+    recall = recall_of(snapshot.manifest.segments)
+    return found if recall is None else {**found, **recall, "indexes": indexes}
 
 
 def _inverted(name: str, snapshot: Snapshot) -> dict[str, Any]:
