@@ -281,7 +281,8 @@ class Index:
         """
         started = time.perf_counter()
         with self._reading() as snapshot:
-            (prepared,) = self._prepare([query], [encodings], snapshot, Wanted(k, weights, rerank, dense_effort=dense_effort))
+            wanted = Wanted(k, weights, rerank, dense_effort=dense_effort)
+            (prepared,) = self._prepare([query], [encodings], snapshot, wanted)
             return answer(prepared, snapshot, _chosen(ids), started)
 
     def search_batch(

@@ -38,7 +38,8 @@ def build(
     dense: Annotated[
         str,
         typer.Option(
-            help="How dense vectors are searched: flat (exact), hnsw, ivf, or auto: flat to 200,000 passages a segment, then hnsw."
+            help="How dense vectors are searched: flat (exact), hnsw, ivf, or auto: flat to 200,000 passages a segment, "
+            "hnsw above."
         ),
     ] = "auto",
     dense_options: Annotated[
@@ -49,7 +50,9 @@ def build(
     ] = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is there.")] = False,
     segment_size: Annotated[int | None, typer.Option(help="Passages of a segment.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the encoder and of making a dense index; default: all.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of the encoder and of making a dense index; default: all.")
+    ] = None,
     estimate: Annotated[bool, typer.Option(help="Whether to estimate time and disk before a long build.")] = True,
     as_json: AsJson = False,
 ) -> None:

@@ -117,5 +117,5 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON-like values
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ("; " if any(isinstance(inner, dict) for inner in value) else ", ").join(map(plain, value))
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
