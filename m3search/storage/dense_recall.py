@@ -64,7 +64,10 @@ def recall_of(segments: Iterable[SegmentInfo]) -> dict[str, float] | None:
     shares = [info.passages / sum(info.passages for info in infos) for info in infos]
     return {
         f"recall@{depth}": round(
-            sum(share * info.statistics.get(f"dense_recall_{depth}", 1.0) for share, info in zip(shares, infos, strict=True)),
+            sum(
+                share * info.statistics.get(f"dense_recall_{depth}", 1.0)
+                for share, info in zip(shares, infos, strict=True)
+            ),
             4,
         )
         for depth in RECALL_DEPTHS
