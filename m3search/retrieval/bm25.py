@@ -19,12 +19,10 @@ from m3search.records import Candidates
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from m3search.retrieval.inverted import Terms
     from m3search.retrieval.leg import Allowed
     from m3search.retrieval.query import Query
     from m3search.storage import Segment, Snapshot
-
-
-_ROUNDING = 1 + 2.0**-40  # of the quotient of two means
 
 
 class BM25Leg:
@@ -34,22 +32,10 @@ class BM25Leg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages that hold a term; what holds none scores 0."""
-        from m3search.retrieval.forward import Saturation
-        from m3search.retrieval.inverted import Segmentwise
+        from m3search.retrieval.inverted import search_inverted
 
         statistics = TermStatistics.of(query, snapshot)
-        saturation = Saturation(statistics.k1, statistics.b, statistics.average or 1.0)
-        search = Segmentwise(self.name, statistics.weights, depth, saturation)
-        for segment, numbers, bitmap in zip(snapshot.segments, statistics.numbers, allowed, strict=True):
-            change = statistics.average / (_mean_length(segment) or 1.0)
-            search.search(
-                segment,
-                numbers,
-                bitmap,
-                growth=max(change, 1.0) * _ROUNDING,
-                shrinkage=min(change, 1.0),
-            )
-        merged = search.candidates()
+        merged = search_inverted(self.name, snapshot, statistics.terms(snapshot), allowed, depth)
         top = statistics.upper_bound or 1.0
         return Candidates(
             merged.docids, merged.scores / top, merged.bound / top, postings=merged.postings, exact=merged.exact
@@ -70,14 +56,14 @@ class TermStatistics:
     """What a query's terms weigh in a snapshot.
 
     Attributes:
-        numbers: per segment the terms' numbers i64[q], -1 where it lacks one.
+        numbers: i64[segments, q], the terms' numbers in each, -1 where it lacks one.
         weights: f64[q], count in the query times idf; 0 for a term that no live passage has.
         average: mean number of terms in a live passage.
         k1: saturation of the term frequency.
         b: how much the length counts, 0 to 1.
     """
 
-    numbers: tuple[NDArray[np.int64], ...]
+    numbers: NDArray[np.int64]
     weights: NDArray[np.float64]
     average: float
     k1: float
@@ -94,7 +80,9 @@ class TermStatistics:
     @classmethod
     def _counted(cls, query: Query, snapshot: Snapshot) -> TermStatistics:
         """Document frequencies over all segments, the dead left out."""
-        numbers = tuple(segment.fields["bm25"].numbers(query.terms) for segment in snapshot.segments)
+        numbers = np.empty((len(snapshot.segments), len(query.terms)), np.int64)
+        for segment, local in zip(snapshot.segments, numbers, strict=True):
+            local[:] = segment.fields["bm25"].numbers(query.terms)
         frequencies = np.zeros(len(query.terms))
         for segment, local in zip(snapshot.segments, numbers, strict=True):
             for term in np.flatnonzero(local >= 0):
@@ -111,29 +99,19 @@ class TermStatistics:
         """What no passage can reach."""
         return float(self.weights.sum())
 
-    def exact(self, segment: Segment, numbers: NDArray[np.int64], passages: NDArray[np.uint32]) -> NDArray[np.float64]:
-        """Undivided scores f64[n] of passages u32[n] of a segment."""
-        from m3search.retrieval.forward import Saturation, score_frequencies
+    def terms(self, snapshot: Snapshot) -> Terms:
+        """As the loops take them."""
+        from m3search.retrieval.inverted import NO_TOKENS, Terms
 
-        field, known = segment.fields["bm25"], (numbers >= 0) & (self.weights > 0)
-        scores = np.empty(len(passages))
-        score_frequencies(
-            passages,
-            numbers[known].astype(np.uint32),
-            self.weights[known],
-            field.rows,
-            Saturation(self.k1, self.b, self.average or 1.0),
-            scores,
-        )
-        return scores
+        average = self.average or 1.0
+        changes = np.array([self.average / (_mean_length(segment) or 1.0) for segment in snapshot.segments])
+        return Terms(self.weights, NO_TOKENS, self.numbers, changes, self.k1, self.b, average)
 
     def raw(self, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Undivided scores f64[n]."""
-        scores = np.zeros(len(docids))
-        numbers = {segment.info.uuid: local for segment, local in zip(snapshot.segments, self.numbers, strict=True)}
-        for segment, positions, rows in snapshot.split(docids):
-            scores[positions] = self.exact(segment, numbers[segment.info.uuid], rows.astype(np.uint32))
-        return scores
+        from m3search.retrieval.inverted import score_inverted
+
+        return score_inverted("bm25", snapshot, self.terms(snapshot), docids)
 
 
 def _mean_length(segment: Segment) -> float:

@@ -10,10 +10,11 @@ from typing import Any
 
 from numba import njit
 
-compiled = njit(cache=True, nogil=True)
-"""Is called from Python, or makes arrays."""
-
+_counting: dict[str, Any] = {"_nrt": True}  # said, or it would be taken over from a caller that borrows
 _borrowing: dict[str, Any] = {"_nrt": False}
+
+compiled = njit(cache=True, nogil=True, **_counting)
+"""Is called from Python, or makes arrays."""
 
 borrowing = njit(cache=True, nogil=True, **_borrowing)
 """Is called with arrays that its caller holds, and makes none."""

@@ -6,7 +6,7 @@ order, whatever passages are asked for together.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from m3search.retrieval.intrinsics import float_of, prefetch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m3search.storage import ForwardRows
+    from m3search.retrieval.addresses import Rows
 
 _SHORT = 160
 _ENDS_AHEAD, _ROWS_AHEAD = 16, 8  # passages
@@ -43,7 +43,7 @@ def score_weights(
     passages: NDArray[np.uint32],
     numbers: NDArray[np.uint32],
     weights: NDArray[np.float64],
-    rows: ForwardRows,
+    rows: Rows,
     scores: NDArray[np.float64],
 ) -> None:
     """Sums of query weight times stored weight.
@@ -52,19 +52,19 @@ def score_weights(
         passages: u32[n], in the segment.
         numbers: u32[q], the query's term numbers in the segment, ascending.
         weights: f64[q].
-        rows: the segment's; values f32, or the bits of normal f16 as u16.
+        rows: of the segment.
         scores: f64[n], is filled.
     """
     _fetch_first(passages, rows)
     for position in range(len(passages)):
         _fetch_ahead(passages, position, rows)
         start, stop = rows.ends[passages[position]], rows.ends[passages[position] + 1]
-        row, values = rows.terms[start:stop], rows.values[start:stop]
+        row = rows.terms[start:stop]
         total = 0.0
         for term in range(len(numbers)):
             place = _at_or_after(row, numbers[term])
             if place < len(row) and row[place] == numbers[term]:
-                total += weights[term] * _weight(values, place)
+                total += weights[term] * _weight(rows, start + place)
         scores[position] = total
 
 
@@ -73,7 +73,7 @@ def score_frequencies(
     passages: NDArray[np.uint32],
     numbers: NDArray[np.uint32],
     weights: NDArray[np.float64],
-    rows: ForwardRows,
+    rows: Rows,
     saturation: Saturation,
     scores: NDArray[np.float64],
 ) -> None:
@@ -83,7 +83,7 @@ def score_frequencies(
         passages: u32[n], in the segment.
         numbers: u32[q], the query's term numbers in the segment, ascending.
         weights: f64[q].
-        rows: the segment's; values u16 or u32, term frequencies.
+        rows: of the segment.
         saturation: of BM25.
         scores: f64[n], is filled.
     """
@@ -93,19 +93,19 @@ def score_frequencies(
         _fetch_ahead(passages, position, rows)
         passage = passages[position]
         start, stop = rows.ends[passage], rows.ends[passage + 1]
-        row, values = rows.terms[start:stop], rows.values[start:stop]
+        row = rows.terms[start:stop]
         norm = k1 * (1 - b + b * (np.float64(rows.lengths[passage]) / average))
         total = 0.0
         for term in range(len(numbers)):
             place = _at_or_after(row, numbers[term])
             if place < len(row) and row[place] == numbers[term]:
-                frequency = np.float64(values[place])
+                frequency = _frequency(rows, start + place)
                 total += weights[term] * (frequency / (frequency + norm))
         scores[position] = total
 
 
 @inlined
-def _fetch_first(passages: NDArray[np.uint32], rows: ForwardRows) -> None:
+def _fetch_first(passages: NDArray[np.uint32], rows: Rows) -> None:
     """Asks for what `_fetch_ahead` comes too late for."""
     for position in range(min(_ENDS_AHEAD, len(passages))):
         prefetch(rows.ends, np.int64(passages[position]))
@@ -114,7 +114,7 @@ def _fetch_first(passages: NDArray[np.uint32], rows: ForwardRows) -> None:
 
 
 @inlined
-def _fetch_ahead(passages: NDArray[np.uint32], position: int, rows: ForwardRows) -> None:
+def _fetch_ahead(passages: NDArray[np.uint32], position: int, rows: Rows) -> None:
     if position + _ENDS_AHEAD < len(passages):
         prefetch(rows.ends, np.int64(passages[position + _ENDS_AHEAD]))
     if position + _ROWS_AHEAD < len(passages):
@@ -122,11 +122,14 @@ def _fetch_ahead(passages: NDArray[np.uint32], position: int, rows: ForwardRows)
 
 
 @inlined
-def _fetch_row(passage: int, rows: ForwardRows) -> None:
+def _fetch_row(passage: int, rows: Rows) -> None:
     start, stop = rows.ends[passage], min(rows.ends[passage + 1], rows.ends[passage] + _SHORT)
     for place in range(start, stop, 16):  # a cache line of term numbers, half a line or a whole one of values
         prefetch(rows.terms, place)
-        prefetch(rows.values, place)
+        if len(rows.halves):
+            prefetch(rows.halves, place)
+        else:
+            prefetch(rows.words, place)
     if len(rows.lengths):
         prefetch(rows.lengths, passage)
 
@@ -150,7 +153,14 @@ def _at_or_after(row: NDArray[np.uint32], term: int) -> int:
 
 
 @inlined
-def _weight(values: NDArray[Any], place: int) -> float:
-    if values.itemsize == 2:
-        return np.float64(float_of((np.uint32(values[place]) << np.uint32(13)) + np.uint32(_HALF_BIAS)))
-    return np.float64(values[place])
+def _weight(rows: Rows, place: int) -> float:
+    if len(rows.halves):
+        return np.float64(float_of((np.uint32(rows.halves[place]) << np.uint32(13)) + np.uint32(_HALF_BIAS)))
+    return np.float64(float_of(rows.words[place]))
+
+
+@inlined
+def _frequency(rows: Rows, place: int) -> float:
+    if len(rows.halves):
+        return np.float64(rows.halves[place])
+    return np.float64(rows.words[place])

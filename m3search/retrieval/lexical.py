@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from m3search.records import Candidates
+    from m3search.retrieval.inverted import Terms
     from m3search.retrieval.leg import Allowed
     from m3search.retrieval.query import Query
-    from m3search.storage import Segment, Snapshot
+    from m3search.storage import Snapshot
 
 
 class LexicalLeg:
@@ -25,36 +26,20 @@ class LexicalLeg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages that share a token; what shares none scores 0."""
-        from m3search.retrieval.inverted import Segmentwise
+        from m3search.retrieval.inverted import search_inverted
 
-        weights = query.token_weights.astype(np.float64)
-        search = Segmentwise(self.name, weights, depth)
-        for segment, bitmap in zip(snapshot.segments, allowed, strict=True):
-            search.search(segment, segment.fields[self.name].numbers(query.tokens), bitmap)
-        return search.candidates()
+        return search_inverted(self.name, snapshot, _terms(query, snapshot), allowed, depth)
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact scores f64[n]."""
-        scores = np.zeros(len(docids))
-        weights = query.token_weights.astype(np.float64)
-        for segment, positions, rows in snapshot.split(docids):
-            numbers = segment.fields[self.name].numbers(query.tokens)
-            scores[positions] = _exact(segment, numbers, weights, rows.astype(np.uint32))
-        return scores
+        from m3search.retrieval.inverted import score_inverted
+
+        return score_inverted(self.name, snapshot, _terms(query, snapshot), docids)
 
 
-def _exact(
-    segment: Segment, numbers: NDArray[np.int64], weights: NDArray[np.float64], passages: NDArray[np.uint32]
-) -> NDArray[np.float64]:
-    from m3search.retrieval.forward import score_weights
+def _terms(query: Query, snapshot: Snapshot) -> Terms:
+    from m3search.retrieval.inverted import Terms
 
-    field, known = segment.fields["lexical"], numbers >= 0
-    scores = np.empty(len(passages))
-    score_weights(
-        passages,
-        numbers[known].astype(np.uint32),
-        weights[known],
-        field.rows,
-        scores,
-    )
-    return scores
+    segments = len(snapshot.segments)
+    numbers = np.empty((segments, len(query.tokens)), np.int64)
+    return Terms(query.token_weights.astype(np.float64), query.tokens.astype(np.uint32), numbers, np.ones(segments))

@@ -22,7 +22,7 @@ TOGETHER = 16
 
 _BLOCK = 64
 _HUGE = 2**22  # from 4 MiB on, numpy asks the system for huge pages where it makes an array without zeros
-_FEWEST_BLOCKS, _FEWEST_TERMS = _HUGE // 4 // _BLOCK, 64
+_FEWEST_PASSAGES, _FEWEST_TERMS = _HUGE // 4, 64
 
 
 class Scratch(NamedTuple):
@@ -60,40 +60,54 @@ class Scratch(NamedTuple):
 
 
 class _Thread(threading.local):
-    blocks = -1
+    passages = -1
     terms = -1
     scratch: Scratch
+    row: NDArray[np.int64]
 
 
 _thread = _Thread()
 
 
-def scratch_for(blocks: int, terms: int) -> Scratch:
-    """This thread's arrays, grown to its largest segment and its longest query; what the last search left in them is lost.
+def scratch_for(passages: int, terms: int) -> NDArray[np.int64]:
+    """Where this thread's arrays lie, grown to its largest segment and its longest query: a row as `scratch_at` takes it.
+
+    What the last search left in them is lost.
 
     Args:
-        blocks: of the segment.
+        passages: of the segment.
         terms: of the query.
     """
-    if blocks > _thread.blocks or terms > _thread.terms:
-        blocks, terms = max(blocks, _thread.blocks, _FEWEST_BLOCKS), max(terms, _thread.terms, _FEWEST_TERMS)
-        passages = blocks * _BLOCK
-        sums = np.empty(passages, np.uint32)
-        sums.fill(0)
-        _thread.scratch = Scratch(
-            sums=sums,
-            partials=np.zeros(blocks, np.uint32),
-            bounds=np.empty(blocks, np.uint32),
-            order=np.empty(blocks, np.int32),
-            listed=np.empty(blocks, np.int32),
-            found=np.empty(passages + 1, np.uint32),
-            uppers=np.empty(passages + 1, np.uint32),
-            exact=np.empty(passages + 1),
-            bucket_ends=np.empty(BUCKETS + 1, np.int32),
-            histogram=np.empty(BINS, np.int32),
-            block_sums=np.empty(_BLOCK, np.uint32),
-            starts=np.empty((TOGETHER, terms), np.int64),
-            stops=np.empty((TOGETHER, terms), np.int64),
-        )
-        _thread.blocks, _thread.terms = blocks, terms
-    return _thread.scratch
+    if passages > _thread.passages or terms > _thread.terms:
+        passages, terms = max(passages, _thread.passages, _FEWEST_PASSAGES), max(terms, _thread.terms, _FEWEST_TERMS)
+        _thread.scratch = _made(-(-passages // _BLOCK), terms)
+        _thread.row = scratch_addresses(_thread.scratch)
+        _thread.passages, _thread.terms = passages, terms
+    return _thread.row
+
+
+def _made(blocks: int, terms: int) -> Scratch:
+    passages = blocks * _BLOCK
+    sums = np.empty(passages, np.uint32)
+    sums.fill(0)
+    return Scratch(
+        sums=sums,
+        partials=np.zeros(blocks, np.uint32),
+        bounds=np.empty(blocks, np.uint32),
+        order=np.empty(blocks, np.int32),
+        listed=np.empty(blocks, np.int32),
+        found=np.empty(passages + 1, np.uint32),
+        uppers=np.empty(passages + 1, np.uint32),
+        exact=np.empty(passages + 1),
+        bucket_ends=np.empty(BUCKETS + 1, np.int32),
+        histogram=np.empty(BINS, np.int32),
+        block_sums=np.empty(_BLOCK, np.uint32),
+        starts=np.empty((TOGETHER, terms), np.int64),
+        stops=np.empty((TOGETHER, terms), np.int64),
+    )
+
+
+def scratch_addresses(scratch: Scratch) -> NDArray[np.int64]:
+    """The row of these arrays."""
+    pairs = [number for array in scratch for number in (array.ctypes.data, len(array))]
+    return np.array([*pairs, scratch.starts.shape[1]], np.int64)

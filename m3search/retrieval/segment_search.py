@@ -1,4 +1,4 @@
-"""Segment search: one compiled call from a query's terms to the exact best passages of a segment.
+"""Segment search: from a query's terms to the exact best passages of a segment, compiled.
 
 Imports numba, its neighbours and storage's layout. Owns what surrounds `block_max`: weights become whole units, candidates
 get their exact scores, and the best are put in order.
@@ -19,9 +19,10 @@ from m3search.storage import LARGEST_IMPACT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from m3search.retrieval.addresses import Rows
     from m3search.retrieval.forward import Saturation
     from m3search.retrieval.scratch import Scratch
-    from m3search.storage import BlockArrays, ForwardRows
+    from m3search.storage import BlockArrays
 
 _UNITS = 2.0**30  # of the largest possible score: leaves two bits of a u32 for what rounding up adds
 _MOST = 2.0**32 - 1
@@ -52,7 +53,7 @@ def search_segment(
     numbers: NDArray[np.int64],
     weights: NDArray[np.float64],
     postings: BlockArrays,
-    rows: ForwardRows,
+    rows: Rows,
     allowed: NDArray[np.uint64],
     request: Request,
     saturation: Saturation,

@@ -4,7 +4,7 @@ Imports records and errors only; retrieval and what stands above it read through
 in the store is the only commit point.
 """
 
-from m3search.storage.block_postings import BLOCK, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
+from m3search.storage.block_postings import BLOCK, GROUP, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
 from m3search.storage.dense_index import DenseIndex
 from m3search.storage.dense_recall import proposed, recall_of
 from m3search.storage.dense_settings import DenseSettings
@@ -12,7 +12,6 @@ from m3search.storage.environment import Environment
 from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
-from m3search.storage.postings import ForwardRows
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
@@ -23,13 +22,13 @@ __all__ = [
     "BLOCK",
     "CODECS",
     "FORMAT_VERSION",
+    "GROUP",
     "LARGEST_IMPACT",
     "RANKS",
     "BlockArrays",
     "DenseIndex",
     "DenseSettings",
     "Environment",
-    "ForwardRows",
     "IndexConfig",
     "IndexWriter",
     "Manifest",

@@ -20,7 +20,7 @@ from __future__ import annotations
 import bisect
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,28 +35,9 @@ _HALF_LARGEST = 65504.0
 _HALF_SMALLEST_NORMAL = 2.0**-14
 _LARGEST_TABLE = 2**24  # tokens up to which numbers are looked up in a table
 
-_NO_LENGTHS = np.empty(0, np.uint32)
-_NO_LENGTHS.flags.writeable = False  # as stored lengths come: one compiled loop serves both
-
 _COMMON = ("row_ends", "row_terms", "row_values", *BLOCK_ARRAYS)
 LEXICAL_ARRAYS = ("terms", *_COMMON)
 BM25_ARRAYS = ("terms", "term_ends", *_COMMON, "lengths")
-
-
-class ForwardRows(NamedTuple):
-    """A field's forward store as compiled loops take it.
-
-    Attributes:
-        ends: i64[n + 1], as row_ends.
-        terms: u32[p], as row_terms.
-        values: f32[p], or the bits of normal f16 as u16[p]; or u16|u32[p] term frequencies.
-        lengths: u32[n] where values are term frequencies, else empty.
-    """
-
-    ends: NDArray[np.int64]
-    terms: NDArray[np.uint32]
-    values: NDArray[Any]
-    lengths: NDArray[np.uint32]
 
 
 class LexicalWriter:
@@ -177,7 +158,6 @@ class Field:
 
     Attributes:
         blocks: the inverted store.
-        rows: the forward store for compiled loops.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], passages: int, where: str) -> None:
@@ -188,9 +168,6 @@ class Field:
         self.row_values = arrays["row_values"]
         self.lengths: NDArray[np.uint32] | None = arrays.get("lengths")
         self._check(passages, where)
-        values = self.row_values.view(np.uint16) if self.row_values.dtype == np.float16 else self.row_values
-        lengths = _NO_LENGTHS if self.lengths is None else self.lengths
-        self.rows = ForwardRows(self.row_ends, self.row_terms, values, lengths)
         self.blocks = BlockPostings(arrays, passages, self.size, self.postings, where)
 
     def _check(self, passages: int, where: str) -> None:

@@ -34,13 +34,19 @@ _ATTEMPTS = 5
 
 
 class Snapshot:
-    """A generation; `acquire` it for each use and `release` it after, the last release closes it."""
+    """A generation; `acquire` it for each use and `release` it after, the last release closes it.
+
+    Attributes:
+        segments: in order of their first docids.
+        addresses: what the loops of retrieval keep for each field of where arrays lie; worthless once this is closed.
+    """
 
     def __init__(self, environment: Environment, path: Path, *, verify: bool = False) -> None:
         self._environment = environment
         self._lock = threading.RLock()  # the garbage collector may release a user wherever this thread stands
         self._users = 1
         self.segments: tuple[Segment, ...] = ()
+        self.addresses: dict[str, NDArray[np.int64]] = {}
         self._transaction = environment.begin_read()
         try:
             blob = self._get(MANIFEST_KEY)
@@ -103,6 +109,7 @@ class Snapshot:
 
     def _close(self) -> None:
         self.segments = ()
+        self.addresses = {}
         self._environment.end_read(self._transaction)
 
     def __enter__(self) -> Self:
@@ -125,6 +132,11 @@ class Snapshot:
             segment.info.passages if segment.live_passages is None else int(segment.live_passages.sum())
             for segment in self.segments
         )
+
+    @cached_property
+    def largest_segment(self) -> int:
+        """Passages of the largest one, deleted ones counted."""
+        return max((segment.info.passages for segment in self.segments), default=0)
 
     @cached_property
     def bm25_length(self) -> int:

@@ -129,16 +129,18 @@ def test_work_is_saved_and_the_threshold_is_carried_on(large, opened):
         carried += check(many, matrix, query, 10).postings
         for segment in many.segments:
             rows = matrix[segment.base : segment.base + segment.info.passages]
-            alone += ALL["lexical"].search(_query(query), _Only(segment), [None], 10).postings if rows.nnz else 0
+            alone += ALL["lexical"].search(_query(query), Only(segment), [None], 10).postings if rows.nnz else 0
     assert touched < all_postings
     assert carried < alone
 
 
-class _Only:
+class Only:
     """A snapshot of one segment, as far as a leg looks at it."""
 
     def __init__(self, segment):
         self.segments = (segment,)
+        self.addresses = {}
+        self.largest_segment = segment.info.passages
 
 
 def _query(matrix):
@@ -220,7 +222,7 @@ import numpy as np
 from types import SimpleNamespace
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_blocks import corpus
+from test_blocks import Only, corpus
 from m3search import Encodings
 from m3search.errors import CorruptionError
 from m3search.retrieval import ALL, Query
@@ -245,7 +247,7 @@ for name in (
         for row in range(5):
             query = Query.of(Encodings(lexical=matrix[[row]]), None)
             with np.errstate(all="ignore"):
-                found = ALL["lexical"].search(query, SimpleNamespace(segments=[segment]), [None], 20)
+                found = ALL["lexical"].search(query, Only(segment), [None], 20)
             assert ((found.docids >= 0) & (found.docids < 5000)).all()
 print("alive")
 """

@@ -1,0 +1,162 @@
+"""Field search: one compiled call from a query's terms to the exact best passages of all segments.
+
+Imports numba and its neighbours. Owns what goes from segment to segment: the threshold, and the best so far.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from m3search.retrieval.addresses import WIDTH, base_of, bitmap_at, passages_of, postings_at, rows_at, scratch_at
+from m3search.retrieval.compiling import borrowing, compiled
+from m3search.retrieval.forward import Saturation, score_frequencies, score_weights
+from m3search.retrieval.segment_search import Request, search_segment
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["WIDTH", "find_tokens", "score_passages", "search_field"]
+
+_ROUNDING = 1 + 2.0**-40  # of the quotient of two means
+
+
+@compiled
+def search_field(
+    segments: NDArray[np.int64],
+    tokens: NDArray[np.uint32],
+    numbers: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    bitmaps: NDArray[np.int64],
+    changes: NDArray[np.float64],
+    depth: int,
+    rank: int,
+    k1: float,
+    b: float,
+    average: float,
+    scratch: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+    """The best passages that score above 0, best first: docids i64[n], scores f64[n], and how many postings were read.
+
+    Args:
+        segments: i64[s, w], rows of `field_addresses`, by ascending base.
+        tokens: u32[q], ascending; empty: `numbers` says already where the terms stand.
+        numbers: i64[s, q], the terms' numbers in each segment, ascending but for -1, a term that it does not have; is filled
+            where there are tokens.
+        weights: f64[q] >= 0, of the terms.
+        bitmaps: i64[s], addresses of bitmaps of u64, as `bitmap_at` takes them; 0: everything is allowed.
+        changes: f64[s], what a posting adds now lies between this times what was stored, and what was stored.
+        depth: how many are wanted.
+        rank: column of `ranked` whose rank is at least `depth`; -1: there is none.
+        k1: of BM25, and so are the next two.
+        b: see there.
+        average: see there.
+        scratch: row of `scratch_addresses`.
+    """
+    docids, scores = np.empty(0, np.int64), np.empty(0)
+    read = 0
+    room = scratch_at(scratch)
+    saturation = Saturation(k1, b, average)
+    for position in range(len(segments)):
+        segment = segments[position]
+        passages = passages_of(segment)
+        if passages == 0:
+            continue
+        postings, rows = postings_at(segment), rows_at(segment)
+        if len(tokens):
+            _find_tokens(tokens, rows.tokens, numbers[position])
+        least = scores[depth - 1] if len(scores) == depth else 0.0
+        change = changes[position]
+        growth = 1.0 if change == 1.0 else max(change, 1.0) * _ROUNDING
+        request = Request(depth, -1 if bitmaps[position] else rank, least, growth, min(change, 1.0))
+        allowed = bitmap_at(bitmaps[position], passages)
+        count, some = search_segment(numbers[position], weights, postings, rows, allowed, request, saturation, room)
+        read += some
+        docids, scores = _merged(docids, scores, room.found[:count], room.exact[:count], base_of(segment), depth)
+    return docids, scores, read
+
+
+@compiled
+def score_passages(
+    segment: NDArray[np.int64],
+    passages: NDArray[np.uint32],
+    numbers: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    k1: float,
+    b: float,
+    average: float,
+) -> NDArray[np.float64]:
+    """Exact scores f64[n] of passages of one segment.
+
+    Args:
+        segment: row of `field_addresses`.
+        passages: u32[n].
+        numbers: i64[q], ascending but for -1.
+        weights: f64[q] >= 0.
+        k1: of BM25, and so are the next two.
+        b: see there.
+        average: see there.
+    """
+    known, count = np.empty(len(numbers), np.uint32), 0
+    known_weights = np.empty(len(numbers))
+    for term in range(len(numbers)):
+        if numbers[term] >= 0 and weights[term] > 0:
+            known[count], known_weights[count] = numbers[term], weights[term]
+            count += 1
+    rows = rows_at(segment)
+    scores = np.empty(len(passages))
+    if len(rows.lengths):
+        saturation = Saturation(k1, b, average)
+        score_frequencies(passages, known[:count], known_weights[:count], rows, saturation, scores)
+    else:
+        score_weights(passages, known[:count], known_weights[:count], rows, scores)
+    return scores
+
+
+@compiled
+def find_tokens(segment: NDArray[np.int64], tokens: NDArray[np.uint32], numbers: NDArray[np.int64]) -> None:
+    """Fills in the tokens' numbers in one segment, -1 of one that it does not have."""
+    _find_tokens(tokens, rows_at(segment).tokens, numbers)
+
+
+@borrowing
+def _find_tokens(tokens: NDArray[np.uint32], known: NDArray[np.uint32], numbers: NDArray[np.int64]) -> None:
+    """Where many tokens are known, one stands not far below the place that its id would have if all were."""
+    for position in range(len(tokens)):
+        token = tokens[position]
+        last = min(np.int64(token), len(known) - 1)
+        step = 1
+        while last - step >= 0 and known[last - step] >= token:
+            step *= 2
+        start, stop = max(last - step, 0), last + 1
+        while start < stop:
+            middle = (start + stop) >> 1
+            if known[middle] < token:
+                start = middle + 1
+            else:
+                stop = middle
+        numbers[position] = start if start < len(known) and known[start] == token else -1
+
+
+@compiled
+def _merged(
+    docids: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    found: NDArray[np.uint32],
+    exact: NDArray[np.float64],
+    base: int,
+    depth: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The best of two lists in order (-score, docid), the second of higher docids."""
+    count = min(len(docids) + len(found), depth)
+    merged_docids, merged_scores = np.empty(count, np.int64), np.empty(count)
+    one, other = 0, 0
+    for place in range(count):
+        if other == len(found) or (one < len(docids) and scores[one] >= exact[other]):
+            merged_docids[place], merged_scores[place] = docids[one], scores[one]
+            one += 1
+        else:
+            merged_docids[place], merged_scores[place] = base + np.int64(found[other]), exact[other]
+            other += 1
+    return merged_docids, merged_scores
