@@ -95,9 +95,10 @@ def _search_segment(
         if found is not None:
             rows, effort = found
             scores = inner_products(vector, vectors, rows)
-            return Candidates.top(
-                rows + segment.base, scores, depth, floor=-np.inf, postings=len(rows), effort=effort, exact=True
-            )
+            if slack <= _COARSE * scores.max():  # else codes say even less than float32 does
+                return Candidates.top(
+                    rows + segment.base, scores, depth, floor=-np.inf, postings=len(rows), effort=effort, exact=True
+                )
         # one more than the depth: the score that the cut leaves out is the bound
         rows, scores = _flat(vector, vectors, bitmap, depth + 1)
         if slack <= _COARSE * abs(scores[0]):

@@ -2,6 +2,10 @@
 
 Imports storage's readers. Invariant: it gives more than `depth` passages, all of them allowed, or nothing; a segment that it
 gives nothing for is scored exhaustively, so there are as many results as a search of every vector has.
+
+A filter hides what a search comes by: where one passage in ten is allowed, ten times as many are looked at. What counts is how
+many are allowed near the query, not only how many are anywhere: deleted documents of one topic, or a filter that keeps a query
+out of its own, would else leave a search looking where nothing is allowed.
 """
 
 from __future__ import annotations
@@ -20,10 +24,14 @@ if TYPE_CHECKING:
 _MEASURED_DEPTH = 100
 """The depth that a segment's "dense_effort" was chosen for."""
 
+_MOSTLY = 0.5  # where at least this share is allowed near the query, a search that ignores the filter finds enough
+_ROOM = 1.1  # for the allowed being a little rarer there
+
 # Nanoseconds on one core of a Zen 4 machine, by benchmarks/dense.py --costs; only their proportions matter.
-_SCAN_A_PASSAGE = 1.5  # looking at a bit of the bitmap
-_SCAN_A_NUMBER = 0.5  # of an allowed vector, read from a random place
-_CODE_A_NUMBER = 0.25  # of a code in a list
+_VECTOR_A_NUMBER = 0.17  # scoring one vector after the other
+_ALLOWED_A_NUMBER = 0.5  # scoring those of a bitmap, here and there
+_BIT = 1.5  # looking at a passage's bit
+_CODE_A_NUMBER = 0.25  # scoring the codes of a list
 _LINK, _LINK_A_NUMBER = 60.0, 0.2  # following a link of the graph, and scoring the code at its end
 
 
@@ -45,14 +53,19 @@ def proposals(
         depth: how many are wanted.
         effort: of an unfiltered search, as the user wants it; None: as was measured at the build, more for a greater depth.
     """
-    index = segment.dense_index
+    index, passages = segment.dense_index, segment.info.passages
     assert index is not None
-    passages = segment.info.passages
     wanted = min(proposed(depth), count)
     if effort is None:
         effort = math.ceil(segment.info.statistics["dense_effort"] * max(1.0, depth / _MEASURED_DEPTH))
-    # a filter hides what the walk comes by: where one in ten is allowed, ten times as many are looked at
-    raised = index.limited(math.ceil(effort * passages / count), wanted)
+    effort = min(effort, passages)
+    share = count / passages
+    if bitmap is not None and not _exhaustive_is_cheaper(index, passages, count, math.ceil(effort / share)):
+        rows, looked, used = _unfiltered(vector, index, bitmap, wanted, effort, max(share, _MOSTLY))
+        if len(rows) > depth:
+            return rows, used
+        share = min(share, max(len(rows), 0.5) / max(looked, 1))
+    raised = index.limited(math.ceil(effort / share), wanted)
     while not _exhaustive_is_cheaper(index, passages, count, raised):
         rows = index.nearest(vector, wanted, raised, bitmap)
         if len(rows) > depth:
@@ -63,12 +76,27 @@ def proposals(
     return None
 
 
+def _unfiltered(
+    vector: NDArray[np.float32], index: DenseIndex, bitmap: NDArray[np.uint8], wanted: int, effort: int, share: float
+) -> tuple[NDArray[np.int64], int, int]:
+    """The allowed among the nearest passages, so many that `wanted` are there if this share is allowed near the query.
+
+    Returns:
+        Rows, among how many they were, and the effort.
+    """
+    asked = min(math.ceil(_ROOM * wanted / share), index.passages)
+    used = index.limited(math.ceil(effort / share), asked)
+    nearest = index.nearest(vector, asked, used)
+    allowed = (bitmap[nearest >> 3] >> (nearest & 7) & 1).astype(bool)
+    return nearest[allowed], len(nearest), used
+
+
 def _exhaustive_is_cheaper(index: DenseIndex, passages: int, count: int, effort: int) -> bool:
-    exhaustive = _SCAN_A_PASSAGE * passages + _SCAN_A_NUMBER * index.dim * count
+    exhaustive = _BIT * passages + _ALLOWED_A_NUMBER * index.dim * count
+    if count == passages:
+        exhaustive = _VECTOR_A_NUMBER * index.dim * passages
     if index.kind == "hnsw":
         return exhaustive < effort * index.fan_out * (_LINK + _LINK_A_NUMBER * index.dim)
-    looked_at = min(1.0, effort / index.fan_out)
-    approximate = _SCAN_A_PASSAGE * passages * looked_at + _CODE_A_NUMBER * index.dim * (
-        count * looked_at + index.fan_out
-    )
-    return exhaustive < approximate
+    part = min(1.0, effort / index.fan_out)
+    codes = index.fan_out + part * count  # those of the lists' centers are not smaller than vectors, but lie together
+    return exhaustive < _BIT * passages * part + _CODE_A_NUMBER * index.dim * codes
