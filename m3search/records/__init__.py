@@ -6,7 +6,7 @@ Imports errors, numpy and scipy only; everyone imports it. Invariant: a record i
 from m3search.records.candidates import Candidates
 from m3search.records.document import Document
 from m3search.records.encodings import Encodings, lexical_matching_score
-from m3search.records.hits import Hit, Hits
+from m3search.records.hits import Hit, Hits, LazyHits
 from m3search.records.identity import EncoderIdentity
 from m3search.records.weights import LEGS, Weights
 
@@ -18,6 +18,7 @@ __all__ = [
     "Encodings",
     "Hit",
     "Hits",
+    "LazyHits",
     "Weights",
     "lexical_matching_score",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -72,6 +72,45 @@ class Hit:
         }
 
 
+class LazyHits(Sequence[Hit]):
+    """A list of hits each of which is made, once, when it is looked at: an answer of a thousand is seldom read whole.
+
+    Args:
+        ids: of all hits, best first.
+        make: place -> the hit there.
+    """
+
+    __slots__ = ("_made", "_make", "ids")
+
+    def __init__(self, ids: Sequence[str], make: Callable[[int], Hit]) -> None:
+        self.ids = ids
+        self._make = make
+        self._made: list[Hit | None] = [None] * len(ids)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | list[Hit]:
+        places = range(len(self._made))[index]
+        return self._at(places) if isinstance(places, int) else [self._at(place) for place in places]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return map(self._at, range(len(self._made)))
+
+    def _at(self, place: int) -> Hit:
+        hit = self._made[place]
+        if hit is None:
+            hit = self._made[place] = self._make(place)
+        return hit
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Hits(Sequence[Hit]):
     """The answer to one query, best first; a sequence of `Hit`.
@@ -100,10 +139,13 @@ class Hits(Sequence[Hit]):
     def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
         return self.hits[index]
 
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
     @property
     def ids(self) -> list[str]:
         """The hits' ids, best first."""
-        return [hit.id for hit in self.hits]
+        return list(self.hits.ids) if isinstance(self.hits, LazyHits) else [hit.id for hit in self.hits]
 
     def to_dict(self) -> dict[str, Any]:
         """The whole answer, ready for JSON; NaN and infinity become None."""

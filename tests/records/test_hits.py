@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3search import Document, Hit, Hits
+from m3search.records import LazyHits
 
 
 def hit(document, rank=1, score=0.5, span=None, loads=None):
@@ -22,13 +23,22 @@ def hit(document, rank=1, score=0.5, span=None, loads=None):
     return Hit(document.id, score, rank, {"dense": score, "bm25": 0.25}, span or (0, len(document.text)), load)
 
 
-def three(loads=None):
+def three(lazy=False, loads=None, made=None):
     documents = [Document(f"d{number}", f"text {number}", metadata={"n": number}) for number in range(3)]
-    return Hits([hit(document, rank, 1 / rank, loads=loads) for rank, document in enumerate(documents, start=1)])
+
+    def make(place):
+        if made is not None:
+            made.append(place)
+        return hit(documents[place], place + 1, 1 / (place + 1), loads=loads)
+
+    if lazy:
+        return Hits(LazyHits([document.id for document in documents], make))
+    return Hits([make(place) for place in range(3)])
 
 
-def test_they_are_a_sequence():
-    hits = three()
+@pytest.mark.parametrize("lazy", [False, True])
+def test_they_are_a_sequence(lazy):
+    hits = three(lazy)
     assert isinstance(hits, Sequence)
     assert len(hits) == 3
     assert [found.id for found in hits] == hits.ids == ["d0", "d1", "d2"]
@@ -38,15 +48,43 @@ def test_they_are_a_sequence():
     assert [found.id for found in reversed(hits)] == ["d2", "d1", "d0"]
     assert hits[1] in hits
     assert hits.index(hits[2]) == 2
-    with pytest.raises(IndexError):
-        hits[3]
+    assert isinstance(hits[:2], list)
+    assert hits[::-2] == [hits[2], hits[0]]
+    assert hits[5:] == []
+    assert hits[-3] is hits[0]
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            hits[index]
+    assert hits != three(lazy)
+    assert repr(hits) == repr(three())
+    assert hits.to_dict() == three().to_dict()
+    assert hits._repr_html_() == three()._repr_html_()
     assert list(Hits([])) == []
     assert not Hits([])
 
 
-def test_a_document_is_loaded_once_and_only_when_it_is_looked_at():
+def test_a_hit_is_made_once_and_only_when_it_is_looked_at():
+    made = []
+    hits = three(lazy=True, made=made)
+    assert hits.ids == ["d0", "d1", "d2"]
+    assert len(hits) == 3
+    assert hits
+    assert made == []
+    assert hits[1].id == "d1"
+    assert made == [1]
+    hits[-1].rank = 7
+    assert [found.rank for found in hits] == [1, 2, 7]
+    assert hits[0] is next(iter(hits))
+    assert sorted(made) == [0, 1, 2]
+    ids = hits.ids
+    ids.clear()
+    assert len(hits.ids) == 3
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_document_is_loaded_once_and_only_when_it_is_looked_at(lazy):
     loads = []
-    hits = three(loads)
+    hits = three(lazy, loads)
     assert hits.ids
     assert [found.score for found in hits] == [1, 1 / 2, 1 / 3]
     assert "d1" in repr(hits)
