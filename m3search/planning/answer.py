@@ -1,4 +1,4 @@
-"""Answer: a ranking as hits that load their documents when they are looked at.
+"""Answer: a ranking as hits that are made, and load their documents, when they are looked at.
 
 Imports records and storage's snapshot. Invariant: the snapshot lives as long as one hit that may still read from it.
 """
@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from m3search.planning.ranking import rank
-from m3search.records import Document, Hit, Hits
+from m3search.records import Document, Hit, Hits, LazyHits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from m3search.planning.preparation import Prepared
-    from m3search.planning.ranking import RankedDocument
+    from m3search.planning.ranking import Ranking
     from m3search.storage import Snapshot
 
 
@@ -33,23 +33,32 @@ def answer(prepared: Prepared, snapshot: Snapshot, ids: Sequence[str] | None, st
     if prepared.query is None:
         return Hits([], statistics={"seconds": time.perf_counter() - started})
     ranking = rank(prepared.query, snapshot, snapshot.allowed(ids), prepared.plan)
-    loader = _Loader(snapshot.acquire())
-    hits = [_hit(found, number, loader) for number, found in enumerate(ranking.documents, start=1)]
+    hits = LazyHits(ranking.found.ids, _Maker(ranking, snapshot)) if len(ranking) else []
     statistics = {**ranking.statistics, "seconds": time.perf_counter() - started}
     return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics)
 
 
-class _Loader:
-    """Loads documents for hits; holds their snapshot until the last hit is gone."""
+class _Maker:
+    """Makes the hits of a ranking; holds the snapshot until the last hit is gone, and what could make another."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, ranking: Ranking, snapshot: Snapshot) -> None:
+        self._ranking = ranking
+        self._snapshot = snapshot.acquire()
         weakref.finalize(self, snapshot.release)
 
-    def load(self, found: RankedDocument) -> Document:
-        return self.snapshot.document(found.segment, found.number)
+    def __call__(self, at: int) -> Hit:
+        ranking = self._ranking
+        segment = self._snapshot.segments[ranking.found.owners[at]]
+        start, end = segment.spans[ranking.passages[at] - segment.base].tolist()
+        return Hit(
+            ranking.found.ids[at],
+            float(ranking.scores[at]),
+            at + 1,
+            ranking.parts_of(at),
+            (start, end),
+            partial(self.document, at),
+        )
 
-
-def _hit(found: RankedDocument, number: int, loader: _Loader) -> Hit:
-    start, end = found.segment.spans[found.passage - found.segment.base]
-    return Hit(found.id, found.score, number, found.parts, (int(start), int(end)), partial(loader.load, found))
+    def document(self, at: int) -> Document:
+        found = self._ranking.found
+        return self._snapshot.document(self._snapshot.segments[found.owners[at]], int(found.numbers[at]))

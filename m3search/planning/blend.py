@@ -34,16 +34,16 @@ def blend_bound(proposals: Mapping[str, Candidates], weights: Mapping[str, float
 
     -inf when one leg has returned all there are: a passage that is not among them does not exist.
     """
-    bounds = {leg: np.array([proposals[leg].bound]) for leg in weights}
-    if any(np.isneginf(bound[0]) for bound in bounds.values()):
-        return -np.inf, 0.0
+    if any(proposals[leg].bound == -math.inf for leg in weights):
+        return -math.inf, 0.0
     scaled = _scaled(weights)
     total = sum(scaled.values())
+    bound = sum(weight * proposals[leg].bound for leg, weight in scaled.items()) / total
     slack = sum(weight * proposals[leg].slack for leg, weight in scaled.items()) / total
-    magnitude = sum(weight * abs(float(bounds[leg][0])) for leg, weight in scaled.items()) / total
+    magnitude = sum(weight * abs(proposals[leg].bound) for leg, weight in scaled.items()) / total
     # each product and sum of the blend itself may round once, or underflow
     rounded = 4 * (len(weights) + 1) * (_UNIT_ROUNDOFF * magnitude + _SMALLEST_NORMAL)
-    return float(blend(bounds, weights)[0]), slack + rounded
+    return float(bound), slack + rounded
 
 
 def _scaled(weights: Mapping[str, float]) -> dict[str, float]:

@@ -15,6 +15,10 @@ _FIRST_DEPTH = 100
 _FALLBACK = Weights(dense=1, lexical=0.3, bm25=1)
 LARGEST_K = 10**7
 
+_INVERTED = {"lexical", "bm25"}  # their order is that of the answer, and asking them for more costs more
+_TIES = 4  # one more proves the answer, and some more find the end of most ties at rank k
+_TIES_SHARE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -26,6 +30,7 @@ class Plan:
         first: leg -> weight > 0 of the first stage, which proposes and is certified.
         depth: how many candidates each leg is asked for at first; doubled until the certificate closes.
         rerank: documents that ColBERT scores; 0 where it has no part.
+        attempt: documents that a leg is asked for before `depth`, where that often proves the answer already; 0: none.
     """
 
     k: int
@@ -33,6 +38,7 @@ class Plan:
     first: Mapping[str, float]
     depth: int
     rerank: int = 0
+    attempt: int = 0
 
     @property
     def documents(self) -> int:
@@ -86,8 +92,10 @@ def make_plan(
         others = [leg for leg in usable if leg != "colbert"]
         first = _restricted(default or _FALLBACK, others) or _restricted(_FALLBACK, others) or dict(chosen)
     reranks = "colbert" in chosen and "colbert" not in first
-    documents = max(k, rerank) if reranks else 0
-    return Plan(k, chosen, first, max(_FIRST_DEPTH, 2 * max(k, documents)), documents)
+    reranked = max(k, rerank) if reranks else 0
+    documents = max(k, reranked)
+    attempt = documents + _TIES + documents // _TIES_SHARE if len(first) == 1 and set(first) <= _INVERTED else 0
+    return Plan(k, chosen, first, max(_FIRST_DEPTH, 2 * documents), reranked, attempt)
 
 
 def check_k(k: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from m3search.storage.directory import Directory
     from m3search.storage.manifest import IndexConfig, SegmentInfo
+
+_MANY = 16
 
 LIVE = "live"
 """The blob of a segment's live documents: packed bits, least significant first; absent while none is deleted."""
@@ -157,9 +160,37 @@ class Segment:
         """i64[passages]: the document of each passage."""
         return np.repeat(np.arange(self.info.documents), np.diff(self.passage_ends))
 
+    @cached_property
+    def one_passage_each(self) -> bool:
+        """Whether every document is one passage, so that both have the same number."""
+        return self.info.documents == self.info.passages and bool((np.diff(self.passage_ends) == 1).all())
+
+    def documents_at(self, passages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The documents i64[n] of these passages."""
+        return passages if self.one_passage_each else self.documents_of[passages]
+
+    def passages_of(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All passages of these documents, document by document."""
+        starts = self.passage_ends[documents]
+        sizes = self.passage_ends[documents + 1] - starts
+        return _ranges(starts, sizes)
+
     def id_of(self, document: int) -> str:
         """The user's id of a document."""
         return self._ids[self._id_ends[document] : self._id_ends[document + 1]].tobytes().decode()
+
+    def ids_of(self, documents: NDArray[np.int64]) -> list[str]:
+        """The users' ids of documents i64[n]; many are faster than one by one."""
+        if len(documents) < _MANY:
+            return [self.id_of(document) for document in documents.tolist()]
+        starts = self._id_ends[documents]
+        sizes = self._id_ends[documents + 1] - starts
+        encoded = self._ids[_ranges(starts, sizes)].tobytes()
+        text = encoded.decode()
+        ends = [0, *np.cumsum(sizes).tolist()]
+        if len(text) == len(encoded):  # a byte is a character
+            return [text[start:end] for start, end in pairwise(ends)]
+        return [encoded[start:end].decode() for start, end in pairwise(ends)]
 
     def find(self, identifier: str) -> int | None:
         """The live document with this id, or None."""
@@ -181,3 +212,9 @@ class Segment:
         start = int(np.searchsorted(self._hash_column, wanted, side="left"))
         stop = int(np.searchsorted(self._hash_column, wanted, side="right"))
         return [int(document) for document in self._id_order[start:stop]]
+
+
+def _ranges(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of ranges, one after the other."""
+    places: NDArray[np.int64] = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
+    return places

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,20 +156,42 @@ class Snapshot:
         return max((segment.info.statistics["dense_norm"] for segment in self.segments), default=0.0)
 
     @cached_property
-    def _bases(self) -> list[int]:
-        return [segment.base for segment in self.segments]
+    def passages_per_document(self) -> float:
+        """How many passages a document has, the deleted ones counted; 1 where there is no document."""
+        documents = sum(info.documents for info in self.manifest.segments)
+        return sum(info.passages for info in self.manifest.segments) / documents if documents else 1.0
+
+    @cached_property
+    def _bases(self) -> NDArray[np.int64]:
+        return np.array([segment.base for segment in self.segments], np.int64)
+
+    @cached_property
+    def _one_passage_each(self) -> bool:
+        return all(segment.one_passage_each for segment in self.segments)
 
     def split(self, docids: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.intp], NDArray[np.int64]]]:
         """Passages by segment: the segment, their positions in `docids`, their numbers in the segment."""
-        owners = np.searchsorted(np.asarray(self._bases), docids, side="right") - 1
-        for owner in np.unique(owners):
+        if len(self.segments) == 1 and len(docids):
+            yield self.segments[0], np.arange(len(docids)), docids - self.segments[0].base
+            return
+        owners = self.owners(docids)
+        for owner in np.flatnonzero(np.bincount(owners)):
             positions = np.flatnonzero(owners == owner)
-            segment = self.segments[int(owner)]
+            segment = self.segments[owner]
             yield segment, positions, docids[positions] - segment.base
 
-    def segment_of(self, docid: int) -> Segment:
-        """The segment of a passage."""
-        return self.segments[bisect_right(self._bases, docid) - 1]
+    def parents(self, docids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """i64[n], the first passage of each passage's document: `docids` itself where documents are passages."""
+        if self._one_passage_each:
+            return docids
+        parents = np.empty(len(docids), np.int64)
+        for segment, positions, rows in self.split(docids):
+            parents[positions] = segment.passage_ends[segment.documents_of[rows]] + segment.base
+        return parents
+
+    def owners(self, docids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """i64[n], for each passage the place of its segment in `segments`."""
+        return np.searchsorted(self._bases, docids, side="right") - 1
 
     def find(self, identifier: str) -> tuple[Segment, int] | None:
         """Segment and number of the live document with this id, or None."""

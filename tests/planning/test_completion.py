@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from m3search import Document, Encodings
-from m3search.planning.completion import complete
+from m3search.planning.completion import Known, complete
 from m3search.retrieval import Query
 
 
@@ -36,6 +36,23 @@ def test_every_candidate_gets_every_score(snapshot):
     assert parts["colbert"] == pytest.approx([1, 0.5, 0, 1])
     assert parts["bm25"][2] == 0
     assert 0 < parts["bm25"][0] == parts["bm25"][3] < parts["bm25"][1] < 1
+
+
+def test_what_is_known_is_not_computed_again(snapshot):
+    query = Query.of(Encodings(dense=np.array([[2, 1]], np.float32)), {"zip": 1})
+    docids, legs = np.array([2, 0, 1]), ["dense", "bm25"]
+    full = complete(query, snapshot, docids, legs)
+    # impossible scores, to be seen again
+    known = [
+        Known("dense", np.array([2]), np.array([77.0])),
+        Known("dense", np.array([1]), np.array([66.0])),
+        Known("lexical", np.array([0]), np.array([55.0])),
+        Known("bm25", np.array([0, 1, 2]), np.array([3.0, 2.0, 1.0])),
+    ]
+    parts = complete(query, snapshot, docids, legs, known)
+    assert parts["dense"].tolist() == [full["dense"][0], 66, 77]
+    assert parts["bm25"].tolist() == [3, 2, 1]
+    assert complete(query, snapshot, docids, legs, [])["bm25"].tobytes() == full["bm25"].tobytes()
 
 
 def test_only_what_weighs_is_scored(snapshot):

@@ -64,6 +64,25 @@ def test_how_deep_and_how_many(arguments, depth, rerank, documents):
     assert (made.depth, made.rerank, made.documents) == (depth, rerank, documents)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "attempt"),
+    [
+        ({"weights": "lexical=1"}, 14),
+        ({"weights": "bm25=0.3", "k": 1000}, 1019),
+        ({"weights": "lexical=1,colbert=1"}, 105),
+        ({"weights": "bm25=1,colbert=1", "rerank": 0}, 14),
+        # a blend needs more, and a dense leg goes through all vectors however many are asked for
+        ({"weights": "lexical=1,bm25=1"}, 0),
+        ({"weights": "dense=1"}, 0),
+        ({"weights": "colbert=1", "index": ["colbert"]}, 0),
+    ],
+)
+def test_one_inverted_leg_alone_is_first_asked_for_little(arguments, attempt):
+    made = plan(**arguments)
+    assert made.attempt == attempt
+    assert made.attempt < made.depth
+
+
 @pytest.mark.parametrize("k", [0, -1, LARGEST_K + 1, 1.0, "10", None, True, np.nan])
 def test_k_is_a_whole_number_from_1(k):
     with pytest.raises(QueryError, match=r"k is .*: give a whole number from 1 to 10,000,000"):

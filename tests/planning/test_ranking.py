@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -50,8 +51,9 @@ def check_documents(ranking, snapshot, query, weights):
         parts = {leg: retrieval.ALL[leg].complete(query, snapshot, np.array([hit.passage])) for leg in weights}
         assert hit.parts == {leg: values[0] for leg, values in parts.items()}
         assert hit.score == blend(parts, weights)[0]
-        assert hit.segment.id_of(hit.number) == hit.id
-        assert hit.segment.documents_of[hit.passage - hit.segment.base] == hit.number
+        segment = snapshot.segments[hit.owner]
+        assert segment.id_of(hit.number) == hit.id
+        assert segment.documents_of[hit.passage - segment.base] == hit.number
 
 
 def check_first_stage(ranking, plan, expected, found):
@@ -138,10 +140,11 @@ def random_plan(rng):
     first = first or {str(rng.choice([*legs, "colbert"])): 1.0}
     k = int(rng.choice([1, 2, 3, 10, 59, 60, 200]))
     depth = int(rng.choice([1, 2, 10, 100, 400]))
+    attempt = int(rng.choice([0, 0, 1, 3, 11, 70]))
     if "colbert" in first or rng.random() < 0.6:
-        return Plan(k, first, first, depth)
+        return Plan(k, first, first, depth, attempt=attempt)
     weights = {**first, "colbert": 1.0} if rng.random() < 0.7 else {"colbert": 1.0}
-    return Plan(k, weights, first, depth, max(k, int(rng.choice([1, 5, 20]))))
+    return Plan(k, weights, first, depth, max(k, int(rng.choice([1, 5, 20]))), attempt)
 
 
 @pytest.mark.parametrize("size", [3, 7, 100_000])
@@ -161,6 +164,71 @@ def test_any_plan_on_hard_data_equals_brute_force(snapshot_of, seed, size):
         assert not {hit.id for hit in ranking.documents} & set(deleted)
         said[str(ranking.guarantee)] += 1
     assert len(said) == 3, "the data must be hard enough for every guarantee"
+
+
+class Unvouched:
+    """A leg whose scores have to be completed, whatever they are."""
+
+    def __init__(self, leg):
+        self.leg, self.complete = leg, leg.complete
+
+    def search(self, *arguments):
+        return dataclasses.replace(self.leg.search(*arguments), exact=False)
+
+
+@pytest.mark.parametrize("size", [7, 100_000])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_shortcut_changes_a_bit_of_an_answer(snapshot_of, monkeypatch, seed, size):
+    """Against full completion of every candidate, from the plan's depth on."""
+    documents, encodings = adversarial(seed)
+    snapshot = snapshot_of(documents, encodings, size, [document.id for document in documents[::9]])
+    rng = np.random.default_rng([seed, size, 1])
+    shorter = 0
+    for _ in range(80):
+        query, plan = random_query(rng), random_plan(rng)
+        ranking = rank(query, snapshot, snapshot.allowed(None), plan)
+        with monkeypatch.context() as patch:
+            for name, leg in retrieval.ALL.items():
+                patch.setitem(retrieval.ALL, name, Unvouched(leg))
+            full = rank(query, snapshot, snapshot.allowed(None), dataclasses.replace(plan, attempt=0))
+        assert ranking.found.ids == full.found.ids
+        assert ranking.passages.tolist() == full.passages.tolist()
+        assert ranking.scores.tobytes() == full.scores.tobytes()
+        assert {leg: values.tobytes() for leg, values in ranking.parts.items()} == {
+            leg: values.tobytes() for leg, values in full.parts.items()
+        }
+        assert (ranking.guarantee, ranking.kth_score) == (full.guarantee, full.kth_score)
+        assert ranking.bound >= full.bound
+        assert ranking.statistics.keys() == full.statistics.keys()
+        shorter += ranking.statistics["depth"] < full.statistics["depth"]
+    assert shorter, "some answers must have been proven at once"
+
+
+def test_a_first_attempt_takes_nothing_for_a_tie(snapshot_of):
+    # by docid the ids fall: of 30 that tie, the plan's depth sees the one with the smallest id, the attempt does not
+    documents = [Document(f"d{99 - number}", "zip json" if number < 30 else "zip file read") for number in range(60)]
+    snapshot = snapshot_of(documents, None, 100)
+    one = dataclasses.replace(alone("bm25", 3), attempt=5)
+    ranking = ask(snapshot, one, [0], counts={"zip": 1})
+    assert [hit.id for hit in ranking.documents] == ["d70", "d71", "d72"]
+    assert ranking.guarantee == "exact"
+    assert (ranking.statistics["rounds"], ranking.statistics["depth"]) == (2, 100)
+    # nothing ties with the thirtieth
+    ranking = ask(snapshot, dataclasses.replace(alone("bm25", 30), attempt=31), [0], counts={"zip": 1})
+    assert [hit.id for hit in ranking.documents] == [f"d{number}" for number in range(70, 100)]
+    assert (ranking.statistics["rounds"], ranking.statistics["depth"]) == (1, 31)
+
+
+def test_an_attempt_grows_with_the_passages_of_a_document(snapshot_of):
+    weights = np.zeros((60, VOCAB), np.float32)
+    weights[:, 0] = np.linspace(0.5, 0.1, 60)
+    documents = [Document(f"d{number:02}", "") for number in range(20)]
+    snapshot = snapshot_of(documents, Encodings(lexical=sparse_rows(weights), offsets=np.arange(0, 61, 3)), 1000)
+    query = Query.of(Encodings(lexical=sparse_rows(np.eye(1, VOCAB))), None)
+    plan = dataclasses.replace(alone("lexical", 2), attempt=4)
+    ranking = rank(query, snapshot, snapshot.allowed(None), plan)
+    check(ranking, query, snapshot, snapshot.allowed(None), plan)
+    assert (ranking.statistics["rounds"], ranking.statistics["depth"]) == (1, 12)
 
 
 def dense_only(vectors, texts=None):

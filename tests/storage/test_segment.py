@@ -84,6 +84,25 @@ def test_what_was_written_comes_back_for_any_segment_size(tmp_path_factory, docu
             found = snapshot.find(name)
             assert snapshot.document(*found) == Document(name, text, title, {"size": len(given_passages)})
         assert snapshot.find("no such document") is None
+        check_places(snapshot, documents)
+
+
+def check_places(snapshot, documents):
+    """Where passages lie, for all of them in an order that jumps between segments."""
+    sizes = [len(passages) for *_, passages in documents]
+    docids = np.random.default_rng(0).permutation(np.repeat(np.arange(sum(sizes)), 2))
+    bases = [segment.base for segment in snapshot.segments]
+    owners = [max(number for number, base in enumerate(bases) if base <= docid) for docid in docids]
+    assert snapshot.owners(docids).tolist() == owners
+    seen = []
+    for segment, positions, rows in snapshot.split(docids):
+        assert (docids[positions] == rows + segment.base).all()
+        assert {owners[position] for position in positions} == {snapshot.segments.index(segment)}
+        seen += positions.tolist()
+    assert sorted(seen) == list(range(len(docids)))
+    first = np.repeat(np.cumsum([0, *sizes])[:-1], sizes)
+    assert snapshot.parents(docids).tolist() == first[docids].tolist()
+    assert snapshot.passages_per_document == (sum(sizes) / len(sizes) if sizes else 1)
 
 
 def check_segment(snapshot, segment, documents):
@@ -91,7 +110,17 @@ def check_segment(snapshot, segment, documents):
     passages = [passage for *_, given in documents for passage in given]
     assert [segment.id_of(number) for number in range(len(documents))] == [name for name, *_ in documents]
     assert np.diff(segment.passage_ends).tolist() == sizes
-    assert segment.documents_of.tolist() == np.repeat(np.arange(len(sizes)), sizes).tolist()
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    assert segment.documents_of.tolist() == owners.tolist()
+    assert segment.one_passage_each == (sizes == [1] * len(sizes))
+    for times in (1, 20):  # few are read one by one
+        numbers = np.tile(np.arange(len(documents))[::-1], times)
+        assert segment.ids_of(numbers) == [name for name, *_ in documents[::-1]] * times
+        assert segment.documents_at(np.tile(np.arange(len(owners)), times)).tolist() == owners.tolist() * times
+    assert segment.passages_of(np.arange(len(documents))[::-1]).tolist() == [
+        row for number in reversed(range(len(documents))) for row in np.flatnonzero(owners == number)
+    ]
+    assert segment.ids_of(np.empty(0, np.int64)) == []
     assert segment.spans.tolist() == [list(span) for *_, span in passages]
     assert segment.vectors.tobytes() == b"".join(dense.tobytes() for dense, *_ in passages)
     assert segment.live is None

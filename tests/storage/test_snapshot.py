@@ -44,7 +44,7 @@ def everything(snapshot):
     asked, found = query(), {}
     for name, leg in ALL.items():
         candidates = leg.search(asked, snapshot, snapshot.allowed(None), 10_000)
-        segments = [snapshot.segment_of(docid) for docid in candidates.docids.tolist()]
+        segments = [snapshot.segments[owner] for owner in snapshot.owners(candidates.docids)]
         found[name] = [
             (segment.id_of(int(segment.documents_of[docid - segment.base])), round(score, 12))
             for segment, docid, score in zip(

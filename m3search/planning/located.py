@@ -1,0 +1,66 @@
+"""Located: documents as a user knows them and as storage does, and the order that only ids can give.
+
+Imports storage's snapshot. Invariant: the order is (-score, id).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from m3search.storage import Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Located:
+    """Documents of passages.
+
+    Attributes:
+        ids: the user's ids.
+        owners: i64[n], the places of their segments in the snapshot.
+        numbers: i64[n], their numbers in the segments.
+    """
+
+    ids: Sequence[str]
+    owners: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, docids: NDArray[np.int64]) -> Self:
+        """The documents of passages i64[n]."""
+        ids, numbers = np.empty(len(docids), object), np.empty(len(docids), np.int64)
+        for segment, positions, rows in snapshot.split(docids):
+            numbers[positions] = documents = segment.documents_at(rows)
+            ids[positions] = segment.ids_of(documents)
+        return cls(ids.tolist(), snapshot.owners(docids), numbers)
+
+    @classmethod
+    def ordered(
+        cls, snapshot: Snapshot, docids: NDArray[np.int64], scores: NDArray[np.float64], count: int
+    ) -> tuple[NDArray[np.intp], Self]:
+        """The first `count` by (-score, id): their positions, and their documents.
+
+        Args:
+            snapshot: where they are.
+            docids: i64[n], a passage of each document.
+            scores: f64[n], descending.
+            count: how many are wanted.
+        """
+        differs = scores[1:] != scores[:-1]
+        if differs.all():
+            return np.arange(min(count, len(docids))), cls.of(snapshot, docids[:count])
+        located = cls.of(snapshot, docids)
+        order = np.arange(len(docids))
+        ends = np.concatenate([[0], np.flatnonzero(differs) + 1, [len(docids)]])
+        runs = np.flatnonzero((np.diff(ends) > 1) & (ends[:-1] < count))
+        for start, stop in zip(ends[runs].tolist(), ends[runs + 1].tolist(), strict=True):
+            order[start:stop] = sorted(range(start, stop), key=located.ids.__getitem__)
+        order = order[:count]
+        ids = [located.ids[at] for at in order.tolist()]
+        return order, cls(ids, located.owners[order], located.numbers[order])

@@ -1,0 +1,131 @@
+"""Pool: candidates with all their scores, and the best documents among them.
+
+Imports retrieval by way of completion, and storage's snapshot. Invariant: a document scores as its best passage, of equal
+ones the first; documents are ordered by (-score, docid) until ids decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from m3search.planning.blend import blend
+from m3search.planning.completion import Known, complete
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from m3search.records import Candidates
+    from m3search.retrieval import Query
+    from m3search.storage import Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Scored candidates.
+
+    Attributes:
+        docids: i64[n], distinct.
+        parts: leg -> f64[n].
+        scores: f64[n], the blend of the parts.
+        parents: i64[n], the first passage of each one's document, which no other document has.
+    """
+
+    docids: NDArray[np.int64]
+    parts: Mapping[str, NDArray[np.float64]]
+    scores: NDArray[np.float64]
+    parents: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        query: Query,
+        snapshot: Snapshot,
+        docids: NDArray[np.int64],
+        weights: Mapping[str, float],
+        known: Sequence[Known] = (),
+    ) -> Self:
+        """Complete and blend; without a leg that scores everything, only what scores above 0 matches."""
+        parts = complete(query, snapshot, docids, weights, known)
+        scores = blend(parts, weights)
+        if matches_only(weights) and not (kept := scores > 0).all():
+            docids, scores = docids[kept], scores[kept]
+            parts = {leg: values[kept] for leg, values in parts.items()}
+        return cls(docids, parts, scores, snapshot.parents(docids))
+
+    def best(self, documents: int) -> NDArray[np.intp]:
+        """Positions of the best passages of the best `documents` documents, ordered by (-score, docid).
+
+        More where others tie with the last of them: the ids decide among these.
+        """
+        passages = documents
+        while True:
+            order = self._leading(passages)
+            best = self._first_of_each(order)
+            if len(best) >= documents or len(order) == len(self.docids):
+                break
+            passages *= 2
+        if len(best) > documents:
+            best = best[self.scores[best] >= self.scores[best[documents - 1]]]
+        return best
+
+    def _leading(self, count: int) -> NDArray[np.intp]:
+        """Positions of the best `count` passages, and of all that tie with the last of them."""
+        docids, scores = self.docids, self.scores
+        before, after = scores[:-1], scores[1:]
+        if ((before > after) | ((before == after) & (docids[:-1] < docids[1:]))).all():  # as one leg alone gives them
+            return np.arange(len(scores) if len(scores) <= count else np.count_nonzero(scores >= scores[count - 1]))
+        if len(scores) <= count:
+            return np.lexsort((docids, -scores))
+        kept = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+        order: NDArray[np.intp] = kept[np.lexsort((docids[kept], -scores[kept]))]
+        return order
+
+    def _first_of_each(self, order: NDArray[np.intp]) -> NDArray[np.intp]:
+        """What is first of each document."""
+        if self.parents is self.docids:
+            return order
+        _, first = np.unique(self.parents[order], return_index=True)
+        first.sort()
+        return order[first]
+
+    def known(self, docids: NDArray[np.int64]) -> list[Known]:
+        """What the pool knows of other passages, i64[n] ascending."""
+        positions = np.searchsorted(docids, self.docids)
+        positions[positions == len(docids)] = 0
+        there = np.flatnonzero(docids[positions] == self.docids) if len(docids) else positions[:0]
+        return [Known(leg, positions[there], scores[there]) for leg, scores in self.parts.items()]
+
+
+def united(proposals: Mapping[str, Candidates]) -> tuple[NDArray[np.int64], list[Known]]:
+    """All that any leg proposes, and which scores of it need no completion.
+
+    What one leg orders exactly stays as it is, everything else comes by ascending docid.
+    """
+    if len(proposals) == 1:
+        ((leg, found),) = proposals.items()
+        if found.exact:
+            return found.docids, [Known(leg, np.arange(len(found)), found.scores)]
+        return np.sort(found.docids), []
+    everything = np.concatenate([found.docids for found in proposals.values()])
+    order = np.argsort(everything, kind="stable")
+    docids = everything[order]
+    first = np.ones(len(docids), bool)
+    np.not_equal(docids[1:], docids[:-1], out=first[1:])
+    positions = np.empty(len(docids), np.int64)
+    positions[order] = np.cumsum(first) - 1
+    known: list[Known] = []
+    start = 0
+    for leg, found in proposals.items():
+        if found.exact:
+            known.append(Known(leg, positions[start : start + len(found)], found.scores))
+        start += len(found)
+    return docids[first], known
+
+
+def matches_only(weights: Mapping[str, float]) -> bool:
+    """Whether all of these legs give 0 to what does not match."""
+    return not {"dense", "colbert"} & set(weights)
