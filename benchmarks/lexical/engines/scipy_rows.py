@@ -62,7 +62,9 @@ class _Rows:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         terms, weights = prepared
         scores = self._rows[terms].T @ weights
-        found = np.argpartition(scores, -k)[-k:] if len(scores) > k else np.arange(len(scores))
+        found = np.flatnonzero(scores)  # numpy's selection takes a second where most scores are equal
+        if len(found) > k:
+            found = found[np.argpartition(scores[found], -k)[-k:]]
         order = np.lexsort((found, -scores[found]))
         return found[order], scores[found[order]]
 
