@@ -64,6 +64,38 @@ def test_build_reads_standard_input_and_several_sources(m3search, tmp_path):
         assert {document.id for document in index} >= {"s", "c"}
 
 
+def test_build_makes_the_dense_index_that_is_asked_for_and_info_shows_it(m3search, collection, tmp_path):
+    command = ("build", collection, "--index", tmp_path / "i", "--encoder", CHECKPOINT, "--dense", "hnsw")
+    result = m3search(*command, "--dense-options", "M=8, efConstruction=40", "--threads", "1")
+    assert result.code == 0, result.err
+    shown = m3search("info", tmp_path / "i", "--verify", "--json").json["dense"]
+    assert (shown["kind"], shown["M"], shown["efConstruction"]) == ("hnsw", 8, 40)
+    assert [one["passages"] for one in shown["indexes"]] == [6]
+    assert shown["recall@10"] == shown["recall@100"] == 1
+    people = m3search("info", tmp_path / "i", COLUMNS="300").out
+    assert "kind hnsw, M 8, efConstruction 40, recall@10 1.0, recall@100 1.0, indexes kind hnsw, passages 6" in people
+    found = m3search("search", tmp_path / "i", "zip", "--dense-effort", "5", "--json").json
+    assert found["guarantee"] == "exact"
+    refused = m3search("search", tmp_path / "i", "zip", "--dense-effort", "0")
+    assert refused.code == 1
+    assert "dense_effort is 0: give a whole number from 1" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dense", "pq"], "dense is 'pq': give one of auto, flat, hnsw, ivf"),
+        (["--dense", "ivf", "--dense-options", "M=8"], "dense='ivf' has no option 'M': it takes nlist"),
+        (["--dense", "hnsw", "--dense-options", "M"], "'M' is not NAME=NUMBER: write for example M=32"),
+    ],
+)
+def test_build_refuses_dense_settings_that_are_none(m3search, collection, tmp_path, options, message):
+    result = m3search("build", collection, "--index", tmp_path / "i", "--encoder", CHECKPOINT, *options)
+    assert result.code == 1
+    assert message in result.err
+    assert not (tmp_path / "i").exists()
+
+
 def test_build_does_not_overwrite_unless_told(m3search, collection, tmp_path):
     command = ("build", collection, "--index", tmp_path / "i", "--encoder", "none")
     assert m3search(*command).code == 0

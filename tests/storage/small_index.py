@@ -38,7 +38,7 @@ def corpus(count=20, seed=0):
     return documents, Encodings(dense, lexical, colbert, offsets)
 
 
-def build(path, count=20, seed=0, *, segment_size=7, overwrite=False):
+def build(path, count=20, seed=0, *, segment_size=7, overwrite=False, dense="auto"):
     """Build the corpus of this seed at `path`."""
     documents, encodings = corpus(count, seed)
     Index.build(
@@ -47,6 +47,7 @@ def build(path, count=20, seed=0, *, segment_size=7, overwrite=False):
         encoder=None,
         encodings=encodings,
         colbert="int8",
+        dense=dense,
         segment_size=segment_size,
         overwrite=overwrite,
     ).close()

@@ -53,7 +53,7 @@ def dying_at(point):
             with Index.open(base / "i", mode="w") as index:
                 index.delete(["0-001", "0-015"])
         else:
-            build(base / "i", 12, seed=1, segment_size=5, overwrite=change == "overwrite")
+            build(base / "i", 12, seed=1, segment_size=5, overwrite=change == "overwrite", dense=sys.argv[5])
 
     return action
 
@@ -96,10 +96,19 @@ while left == -signal.SIGKILL:
 '''
 
 
-@pytest.mark.parametrize(("change", "step"), [("build", 37), ("overwrite", 37), ("delete", 1)])
-def test_a_writer_may_die_at_any_call_that_reaches_the_disk(tmp_path, change, step):
+@pytest.mark.parametrize(
+    ("change", "step", "dense"),
+    [
+        ("build", 37, "flat"),
+        ("overwrite", 37, "flat"),
+        ("delete", 1, "flat"),
+        ("build", 37, "hnsw"),
+        ("overwrite", 37, "ivf"),
+    ],
+)
+def test_a_writer_may_die_at_any_call_that_reaches_the_disk(tmp_path, change, step, dense):
     """Every 37th of some 500 to 800 calls; with a step of 1 all of them, in two minutes."""
-    with Process(KILL_EVERYWHERE, tmp_path, change, 0, step) as process:
+    with Process(KILL_EVERYWHERE, tmp_path, change, 0, step, dense) as process:
         code, out = process.end(timeout=500)
     assert code == 0
     deaths = [json.loads(line) for line in out.splitlines()]
