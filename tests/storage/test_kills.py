@@ -102,8 +102,8 @@ while left == -signal.SIGKILL:
         ("build", 37, "flat"),
         ("overwrite", 37, "flat"),
         ("delete", 1, "flat"),
-        ("build", 37, "hnsw"),
-        ("overwrite", 37, "ivf"),
+        ("build", 61, "hnsw"),
+        ("overwrite", 61, "ivf"),
     ],
 )
 def test_a_writer_may_die_at_any_call_that_reaches_the_disk(tmp_path, change, step, dense):
