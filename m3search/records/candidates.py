@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_FEW = 256  # so many are sorted sooner than a threshold is found among them
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """The best passages of one leg, ordered by (-score, docid).
@@ -69,11 +72,14 @@ class Candidates:
             exact: see `Candidates.exact`.
         """
         rest = floor
-        if len(docids) > depth:
+        if len(docids) > max(_FEW, 2 * depth):
             kept, rest = _select(docids, scores, depth)
             docids, scores = docids[kept], scores[kept]
             rest = max(rest, floor)
         order = np.lexsort((docids, -scores))
+        if len(order) > depth:
+            rest = max(float(scores[order[depth]]), floor)
+            order = order[:depth]
         return cls(docids[order], scores[order], rest, slack, postings, effort, exact)
 
     @classmethod
@@ -82,6 +88,8 @@ class Candidates:
 
         Exact if all parts are.
         """
+        if len(parts) == 1 and len(parts[0]) <= depth and isinstance(parts[0], cls):
+            return parts[0]
         docids = np.concatenate([part.docids for part in parts]) if parts else np.empty(0, np.int64)
         scores = np.concatenate([part.scores for part in parts]) if parts else np.empty(0, np.float64)
         return cls.top(
