@@ -45,8 +45,8 @@ def search_field(
         numbers: i64[s, q], the terms' numbers in each segment, ascending but for -1, a term that it does not have; is filled
             where there are tokens.
         weights: f64[q] >= 0, of the terms.
-        bitmaps: i64[s], addresses of bitmaps of u64, as `bitmap_at` takes them; 0: everything is allowed.
-        changes: f64[s], what a posting adds now lies between this times what was stored, and what was stored.
+        bitmaps: i64[s], addresses of bitmaps of u64, as `bitmap_at` takes them; 0, or no array: everything is allowed.
+        changes: f64[s], what a posting adds now lies between this times what was stored, and what was stored; empty: all 1.
         depth: how many are wanted.
         rank: column of `ranked` whose rank is at least `depth`; -1: there is none.
         k1: of BM25, and so are the next two.
@@ -67,10 +67,11 @@ def search_field(
         if len(tokens):
             _find_tokens(tokens, rows.tokens, numbers[position])
         least = scores[depth - 1] if len(scores) == depth else 0.0
-        change = changes[position]
+        change = changes[position] if len(changes) else 1.0
+        bitmap = bitmaps[position] if len(bitmaps) else 0
         growth = 1.0 if change == 1.0 else max(change, 1.0) * _ROUNDING
-        request = Request(depth, -1 if bitmaps[position] else rank, least, growth, min(change, 1.0))
-        allowed = bitmap_at(bitmaps[position], passages)
+        request = Request(depth, -1 if bitmap else rank, least, growth, min(change, 1.0))
+        allowed = bitmap_at(bitmap, passages)
         count, some = search_segment(numbers[position], weights, postings, rows, allowed, request, saturation, room)
         read += some
         docids, scores = _merged(docids, scores, room.found[:count], room.exact[:count], base_of(segment), depth)

@@ -6,6 +6,7 @@ and no passage that is left out has a higher one than the last that is returned.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 NO_TOKENS = np.empty(0, np.uint32)
 _WORD = BLOCK // 8  # bytes
+_RANK_OF = (*range(len(RANKS)), -1)
+_UNCHANGED = np.empty(0)
 
 
 class Terms(NamedTuple):
@@ -33,7 +36,7 @@ class Terms(NamedTuple):
         weights: f64[q] >= 0.
         tokens: u32[q], ascending; empty: `numbers` says already where the terms stand.
         numbers: i64[s, q], the terms' numbers in each segment, -1 of one that it does not have.
-        changes: f64[s], what a posting adds now lies between this times what was stored, and what was stored.
+        changes: f64[s], what a posting adds now lies between this times what was stored, and what was stored; empty: all 1.
         k1: of BM25, and so are the next two.
         b: how much the length counts, 0 to 1.
         average: mean number of terms in a live passage, above 0.
@@ -42,7 +45,7 @@ class Terms(NamedTuple):
     weights: NDArray[np.float64]
     tokens: NDArray[np.uint32]
     numbers: NDArray[np.int64]
-    changes: NDArray[np.float64]
+    changes: NDArray[np.float64] = _UNCHANGED
     k1: float = 0.0
     b: float = 0.0
     average: float = 1.0
@@ -59,7 +62,9 @@ def search_inverted(field: str, snapshot: Snapshot, terms: Terms, allowed: Allow
         depth: how many are wanted.
     """
     segments = addresses(field, snapshot)
-    words = [None if some is None else _words(some) for some in allowed]  # held until the loop is done
+    words: list[NDArray[np.uint64] | None] = []  # held until the loop is done
+    if any(some is not None for some in allowed):
+        words = [None if some is None else _words(some) for some in allowed]
     bitmaps = np.array([0 if some is None else some.ctypes.data for some in words], np.int64)
     docids, scores, read = search_field(
         segments,
@@ -69,7 +74,7 @@ def search_inverted(field: str, snapshot: Snapshot, terms: Terms, allowed: Allow
         bitmaps,
         terms.changes,
         depth,
-        _rank(depth),
+        _RANK_OF[bisect_left(RANKS, depth)],
         terms.k1,
         terms.b,
         terms.average,
@@ -107,10 +112,6 @@ def addresses(field: str, snapshot: Snapshot) -> NDArray[np.int64]:
         rows = np.array([field_addresses(one, field) for one in snapshot.segments], np.int64).reshape(-1, WIDTH)
         snapshot.addresses[field] = rows
     return rows
-
-
-def _rank(depth: int) -> int:
-    return next((place for place, rank in enumerate(RANKS) if rank >= depth), -1)
 
 
 def _words(bitmap: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -40,6 +40,5 @@ class LexicalLeg:
 def _terms(query: Query, snapshot: Snapshot) -> Terms:
     from m3search.retrieval.inverted import Terms
 
-    segments = len(snapshot.segments)
-    numbers = np.empty((segments, len(query.tokens)), np.int64)
-    return Terms(query.token_weights.astype(np.float64), query.tokens.astype(np.uint32), numbers, np.ones(segments))
+    numbers = np.empty((len(snapshot.segments), len(query.tokens)), np.int64)
+    return Terms(query.token_weights.astype(np.float64), query.tokens.astype(np.uint32), numbers)
