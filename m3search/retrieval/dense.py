@@ -7,6 +7,7 @@ float32 says too little (huge or tiny numbers, one vector far longer than the ot
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,8 @@ def rounding(vector: NDArray[np.float32], norm: float) -> float:
     inf where it could overflow. Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1; the
     second term allows for a processor that is set to flush subnormal numbers to zero.
     """
-    length = float(np.linalg.norm(vector.astype(np.float64)))
+    wide = vector.astype(np.float64)
+    length = math.sqrt(wide @ wide)
     if length * norm > _LARGEST:
         return np.inf
     steps = len(vector) * _UNIT_ROUNDOFF
