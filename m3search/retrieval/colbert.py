@@ -1,7 +1,7 @@
-"""ColbertLeg: late interaction, score = mean over query tokens of the best document token.
+"""ColbertLeg: late interaction over the stored token vectors.
 
-Imports storage's readers. Source: Khattab and Zaharia, ColBERT (2020), section 3.3; divided by the number of query tokens
-as BGE-M3 does.
+Imports storage's readers and MaxSim. Invariant: what `complete` says is computed from the stored vectors; what `estimate` says
+comes from the signs of their components, and serves only to choose what is worth completing.
 """
 
 from __future__ import annotations
@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m3search.records import Candidates
+from m3search.retrieval.max_sim import MaxSim
+from m3search.storage.token_vectors import has_signs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from m3search.retrieval.leg import Allowed
     from m3search.retrieval.query import Query
     from m3search.storage import Snapshot
+    from m3search.storage.token_vectors import TokenVectors
+
+    Score = Callable[[MaxSim, TokenVectors, NDArray[np.int64]], NDArray[np.float64]]
 
 
 class ColbertLeg:
@@ -41,23 +48,25 @@ class ColbertLeg:
         return Candidates.top(docids, scores, depth, floor=-np.inf, postings=len(docids), exact=True)
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """MaxSim f64[n] over decoded vectors."""
-        scores = np.zeros(len(docids))
-        if query.colbert is None or not len(query.colbert):
-            return scores
-        for segment, positions, rows in snapshot.split(docids):
-            assert segment.tokens is not None
-            for position, row in zip(positions, rows, strict=True):
-                scores[position] = max_sim(query.colbert, segment.tokens.decode(int(row)))
+        """MaxSim f64[n] with the stored vectors."""
+        return _by_segment(query, snapshot, docids, MaxSim.scores)
+
+    def estimate(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """About the same f64[n], from a bit a component; only where `can_estimate`."""
+        return _by_segment(query, snapshot, docids, MaxSim.estimates)
+
+    def can_estimate(self, snapshot: Snapshot) -> bool:
+        """Whether the index keeps the signs of its token vectors."""
+        config = snapshot.manifest.config
+        return config.colbert_dim is not None and has_signs(config.colbert_codec)
+
+
+def _by_segment(query: Query, snapshot: Snapshot, docids: NDArray[np.int64], score: Score) -> NDArray[np.float64]:
+    scores = np.zeros(len(docids))
+    if query.colbert is None or not len(query.colbert):
         return scores
-
-
-def max_sim(query: NDArray[np.float32], document: NDArray[np.float32]) -> float:
-    """Mean over f32[m, dim] of the largest inner product with a row of f32[t, dim]; 0 where t is 0."""
-    if not len(document):
-        return 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        score = float((query @ document.T).max(axis=1).mean(dtype=np.float64))
-    if not np.isfinite(score):  # products beyond float32, which no normalised vectors have
-        score = float((query.astype(np.float64) @ document.astype(np.float64).T).max(axis=1).mean())
-    return score
+    sim = MaxSim(query.colbert)
+    for segment, positions, rows in snapshot.split(docids):
+        assert segment.tokens is not None
+        scores[positions] = score(sim, segment.tokens, rows)
+    return scores

@@ -29,7 +29,7 @@ class IndexConfig:
         dense_options: what was set of "M", "efConstruction" and "nlist".
         vocab_size: number of lexical token ids; None: no lexical leg.
         colbert_dim: width of the token vectors; None: no ColBERT leg.
-        colbert_codec: "int8" or "bf16".
+        colbert_codec: "int8", "bf16" or "int8+bits".
         bm25: analysis and parameters of BM25 ({"analyzer", "k1", "b"}); None: no BM25 leg.
         encoder: who made the vectors; None: they were given.
         weights: the blend that a search uses when it names none.

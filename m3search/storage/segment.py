@@ -21,7 +21,7 @@ from m3search.storage.dense_index import FAISS_SUFFIX, DenseIndex, open_dense_in
 from m3search.storage.keys import array_key
 from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field, inverted_anew
 from m3search.storage.segment_writer import HASH_BYTES, id_hash
-from m3search.storage.token_vectors import TokenVectors
+from m3search.storage.token_vectors import TokenVectors, files_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +78,9 @@ class Segment:
             if FAISS_SUFFIX in info.files:
                 self.dense_index = self._dense_index(directory, config.dense_dim)
         if config.colbert_dim is not None:
-            self.tokens = TokenVectors(self._file(directory, "colbert"), info.passages, info.file_name("colbert"))
+            codec = config.colbert_codec
+            arrays = {name: array for suffix in files_of(codec) for name, array in self._file(directory, suffix).items()}
+            self.tokens = TokenVectors(arrays, info.passages, config.colbert_dim, codec, info.file_name("colbert"))
         if config.vocab_size is not None:
             self.fields["lexical"] = self._field("lexical", LEXICAL_ARRAYS, config)
         if config.bm25 is not None:

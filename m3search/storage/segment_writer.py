@@ -95,9 +95,7 @@ class SegmentWriter:
                 self._vectors = ArrayFileWriter(directory, f"{self.uuid}.vectors")
                 self._vectors.begin("vectors", "<f4", config.dense_dim)
             if config.colbert_dim is not None:
-                self._tokens = TokenVectorsWriter(
-                    directory, f"{self.uuid}.colbert", config.colbert_dim, config.colbert_codec
-                )
+                self._tokens = TokenVectorsWriter(directory, self.uuid, config.colbert_dim, config.colbert_codec)
         except BaseException:
             self.discard()
             raise
@@ -122,6 +120,7 @@ class SegmentWriter:
             or self._columns.record_bytes >= _TEXT_LIMIT
             or self._columns.id_bytes >= _ID_LIMIT
             or (self._bm25 is not None and self._bm25.term_bytes >= _ID_LIMIT)
+            or (self._tokens is not None and self._tokens.full)
         )
 
     def append(self, batch: PassageBatch) -> None:
@@ -169,7 +168,7 @@ class SegmentWriter:
             files["vectors"] = FileInfo(*self._vectors.publish())
             statistics |= self._write_dense_index(files)
         if self._tokens is not None:
-            files["colbert"] = FileInfo(*self._tokens.publish())
+            files |= {suffix: FileInfo(*file) for suffix, file in self._tokens.publish().items()}
         arrays = self._document_arrays()
         for name, writer in (("lexical", self._lexical), ("bm25", self._bm25)):
             if writer is not None:

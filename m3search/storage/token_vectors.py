@@ -1,7 +1,9 @@
 """TokenVectors: the ColBERT vectors of a segment, in a storage codec.
 
-Owns the codecs "int8" (a scale per token: 1/127 of its largest component) and "bf16"; imports the array file. Invariant:
-what `decode` returns is a function of the stored bytes alone, so scores do not depend on where a passage lies.
+Owns the codecs; imports the array file. "int8" has a byte a component and a scale a token, 1/127 of its largest component;
+"bf16" the upper half of each float32; "int8+bits" is int8 and beside it the sign of every component, one bit, in a file of its
+own, so that a first look reads nothing else. Invariant: what `decode` returns is a function of the stored bytes alone, so
+scores do not depend on where a passage lies.
 """
 
 from __future__ import annotations
@@ -13,14 +15,20 @@ import numpy as np
 
 from m3search.errors import CorruptionError, InputError
 from m3search.storage.array_file import ArrayFileWriter
-from m3search.storage.codec import check_ends
+from m3search.storage.codec import check_ends, ends_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from m3search.storage.directory import Directory
 
-CODECS = ("int8", "bf16")
+CODECS = ("int8", "bf16", "int8+bits")
+LARGEST_SEGMENT = 2**26
+"""Tokens that a segment is kept to: their scales stay in memory until it ends."""
+
+_LARGEST = np.float32(127)
+_LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / _LARGEST, np.float32(0))  # 127 times as much is still finite
+_WORD = 32
 
 
 def check_codec(codec: str) -> str:
@@ -34,67 +42,146 @@ def check_codec(codec: str) -> str:
     return codec
 
 
-class TokenVectorsWriter:
-    """Appends passages' token vectors to ``<uuid>.colbert``; only offsets and scales stay in memory."""
+def files_of(codec: str) -> tuple[str, ...]:
+    """Suffixes of the files that a segment has for its token vectors."""
+    return ("colbert", "signs") if has_signs(codec) else ("colbert",)
 
-    def __init__(self, directory: Directory, name: str, dim: int, codec: str) -> None:
+
+def has_signs(codec: str) -> bool:
+    """Whether there is a bit for the sign of every component."""
+    return codec == "int8+bits"
+
+
+def token_bytes(dim: int, codec: str) -> int:
+    """Bytes that a token takes on the disk."""
+    scale, signs = np.dtype(np.float32).itemsize, 4 * -(-dim // _WORD)
+    return {"int8": dim + scale, "bf16": 2 * dim, "int8+bits": dim + scale + signs}[check_codec(codec)]
+
+
+class TokenVectorsWriter:
+    """Appends passages' token vectors to the files of a segment; only offsets and scales stay in memory."""
+
+    def __init__(self, directory: Directory, segment: str, dim: int, codec: str) -> None:
+        """Begins ``<segment>.colbert``, and ``<segment>.signs`` where the codec has signs."""
         self._codec = check_codec(codec)
-        self._file = ArrayFileWriter(directory, name)
-        self._file.begin("codes", "|i1" if codec == "int8" else "<u2", dim)
+        self._files: dict[str, ArrayFileWriter] = {}
+        try:
+            for suffix in files_of(codec):
+                self._files[suffix] = ArrayFileWriter(directory, f"{segment}.{suffix}")
+            self._files["colbert"].begin("codes", "<u2" if codec == "bf16" else "|i1", dim)
+            if has_signs(codec):
+                self._files["signs"].begin("signs", "<u4", -(-dim // _WORD))
+        except BaseException:
+            self.discard()
+            raise
         self._sizes: list[int] = []
         self._scales: list[NDArray[np.float32]] = []
+        self.tokens = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether a segment should take no more."""
+        return self.tokens >= LARGEST_SEGMENT
 
     def append(self, passages: Sequence[NDArray[np.float32]]) -> None:
         """Passages, each f32[t, dim]."""
         for vectors in passages:
             self._sizes.append(len(vectors))
+            self.tokens += len(vectors)
             if self._codec == "bf16":
-                self._file.append(_to_bf16(vectors))
-            else:
-                scales = np.abs(vectors).max(axis=1, initial=0) / np.float32(127)
-                self._scales.append(scales)
-                safe = np.where(scales > 0, scales, 1)[:, None]
-                self._file.append(np.rint(vectors / safe).astype(np.int8))
+                self._files["colbert"].append(to_bf16(vectors))
+                continue
+            codes, scales = to_int8(vectors)
+            self._scales.append(scales)
+            self._files["colbert"].append(codes)
+            if has_signs(self._codec):
+                self._files["signs"].append(sign_words(vectors))
 
-    def publish(self) -> tuple[int, bytes]:
-        """Finish and publish the file: (size, checksum)."""
-        if self._codec == "int8":
-            self._file.begin("scales", "<f4")
-            self._file.append(np.concatenate(self._scales) if self._scales else np.empty(0, np.float32))
-        self._file.begin("ends", "<i8")
-        self._file.append(np.concatenate([np.zeros(1, np.int64), np.cumsum(self._sizes, dtype=np.int64)]))
-        return self._file.publish()
+    def publish(self) -> dict[str, tuple[int, bytes]]:
+        """Finish and publish the files: suffix -> (size, checksum)."""
+        file = self._files["colbert"]
+        if self._codec != "bf16":
+            file.begin("scales", "<f4")
+            file.append(np.concatenate(self._scales) if self._scales else np.empty(0, np.float32))
+        file.begin("ends", "<i8")
+        file.append(ends_of(np.array(self._sizes, np.int64)))
+        return {suffix: file.publish() for suffix, file in self._files.items()}
 
     def discard(self) -> None:
-        """Forget the file, if it was not published."""
-        self._file.discard()
+        """Forget the files, if they were not published."""
+        for file in self._files.values():
+            file.discard()
 
 
 class TokenVectors:
-    """Reads the token vectors of passages."""
+    """Reads the token vectors of passages.
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], passages: int, where: str) -> None:
-        self._codes = arrays["codes"]
-        self._scales = arrays.get("scales")
-        self._ends: NDArray[np.int64] = arrays["ends"]
-        tokens = len(self._codes)
-        check_ends(self._ends, passages, tokens, where)
-        if (self._scales is None) != (self._codes.dtype != np.int8):
-            raise CorruptionError(f"{where} has codes without scales, or scales without codes: restore the index")
-        if self._scales is not None and len(self._scales) != tokens:
-            raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
+    Attributes:
+        dim: width of a vector.
+        codes: i8 or u16[tokens, dim].
+        scales: f32[tokens], or None with bf16.
+        signs: u32[tokens, ceil(dim / 32)], or None.
+        ends: i64[passages + 1]: which tokens are whose.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], passages: int, dim: int, codec: str, where: str) -> None:
+        """Takes the arrays of a segment's files.
+
+        Raises:
+            CorruptionError: they do not fit together.
+        """
+        self.dim = dim
+        wanted = {"codes", "ends"} | ({"scales"} if codec != "bf16" else set())
+        wanted |= {"signs"} if has_signs(codec) else set()
+        if wanted != set(arrays):
+            raise CorruptionError(
+                f"{where} holds {', '.join(sorted(arrays))}, {codec} has {', '.join(sorted(wanted))}: "
+                f"restore the index or build it again"
+            )
+        self.codes = arrays["codes"]
+        self.scales: NDArray[np.float32] | None = arrays.get("scales")
+        self.signs: NDArray[np.uint32] | None = arrays.get("signs")
+        self.ends: NDArray[np.int64] = arrays["ends"]
+        tokens = len(self.codes)
+        shapes = {
+            "codes": ((tokens, dim), "u2" if codec == "bf16" else "i1"),
+            "scales": ((tokens,), "f4"),
+            "signs": ((tokens, -(-dim // _WORD)), "u4"),
+            "ends": ((passages + 1,), "i8"),
+        }
+        for name, array in arrays.items():
+            if (array.shape, array.dtype) != (shapes[name][0], np.dtype(shapes[name][1])):
+                raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
+        check_ends(self.ends, passages, tokens, where)
 
     def decode(self, passage: int) -> NDArray[np.float32]:
         """The vectors f32[t, dim] of a passage's tokens."""
-        start, stop = self._ends[passage], self._ends[passage + 1]
-        codes = self._codes[start:stop]
-        if self._scales is None:
+        start, stop = self.ends[passage], self.ends[passage + 1]
+        codes = self.codes[start:stop]
+        if self.scales is None:
             return (codes.astype(np.uint32) << 16).view(np.float32)
-        scales: NDArray[np.float32] = self._scales[start:stop, None]
+        scales: NDArray[np.float32] = self.scales[start:stop, None]
         return codes.astype(np.float32) * scales
 
 
-def _to_bf16(vectors: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The upper half of each float32, rounded to nearest, ties to even."""
+def to_int8(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Codes i8[t, dim] and scales f32[t] of f32[t, dim]."""
+    scales = np.minimum(np.abs(vectors).max(axis=1, initial=0) / _LARGEST, _LARGEST_SCALE)
+    safe = np.where(scales > 0, scales, 1)[:, None]
+    # at the ends of float32 a scale is rounded so much that what it divides may pass 127
+    return np.clip(np.rint(vectors / safe), -_LARGEST, _LARGEST).astype(np.int8), scales
+
+
+def sign_words(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """u32[t, ceil(dim / 32)]: a bit for every component of f32[t, dim] that is above 0, the first one lowest."""
+    bits = np.packbits(vectors > 0, axis=1, bitorder="little")
+    words = np.zeros((len(vectors), -(-vectors.shape[1] // _WORD) * (_WORD // 8)), np.uint8)
+    words[:, : bits.shape[1]] = bits
+    return words.view("<u4")
+
+
+def to_bf16(vectors: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The upper half of each float32, rounded to nearest, ties to even; the largest stay finite."""
     bits = np.ascontiguousarray(vectors, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(rounded & 0x7FFF == 0x7F80, rounded - 1, rounded).astype(np.uint16)

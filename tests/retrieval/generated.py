@@ -144,8 +144,10 @@ def _bm25(made: Collection, query: Query, live: np.ndarray) -> np.ndarray:
 
 def _colbert(made: Collection, query: Query, live: np.ndarray) -> np.ndarray:
     scores = np.zeros(len(live))
+    if query.colbert is None or not len(query.colbert):
+        return scores
     for row, vectors in enumerate(made.encodings.colbert):
-        if not len(vectors) or query.colbert is None or not len(query.colbert):
+        if not len(vectors):
             continue
         scale = np.abs(vectors).max(axis=1, keepdims=True) / np.float32(127)  # the codec int8
         stored = np.rint(vectors / scale).astype(np.float64) * scale.astype(np.float64)

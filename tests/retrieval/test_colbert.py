@@ -1,36 +1,55 @@
-"""MaxSim by its formula, in any company, and beyond float32."""
+"""The ColBERT leg over an index: estimates where signs are stored, and nothing else changed by them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from generated import collection, queries, snapshot
 
-from m3search.retrieval.colbert import max_sim
+from m3search.retrieval import ColbertLeg
 
-
-def vectors(rows, dim, seed=0):
-    return np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
-
-
-@pytest.mark.parametrize("dim", [1, 8, 128, 1024])
-@pytest.mark.parametrize("tokens", [1, 2, 33])
-@pytest.mark.parametrize("asked", [1, 5, 32])
-def test_it_is_the_mean_of_the_best_product_of_every_query_token(dim, tokens, asked):
-    query, document = vectors(asked, dim, 1), vectors(tokens, dim, 2)
-    best = [max(float(q.astype(float) @ d.astype(float)) for d in document) for q in query]
-    score = max_sim(query, document)
-    assert score == pytest.approx(np.mean(best), rel=1e-5, abs=1e-5)
-    for offset in range(4):  # where the vectors lie in memory changes no bit
-        moved = np.empty(tokens * dim + 8, np.float32)[offset : offset + tokens * dim].reshape(tokens, dim)
-        moved[:] = document
-        assert max_sim(query, moved) == score
+LEG = ColbertLeg()
 
 
-def test_a_passage_without_tokens_scores_nothing():
-    assert max_sim(vectors(3, 4), vectors(0, 4)) == 0
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_signs_change_no_score(tmp_path, size):
+    made = collection(3)
+    rows = np.arange(len(made.rows_of))
+    with (
+        snapshot(tmp_path / "plain", made, size) as plain,
+        snapshot(tmp_path / "signs", made, size, colbert="int8+bits") as signs,
+    ):
+        assert not LEG.can_estimate(plain)
+        assert LEG.can_estimate(signs)
+        assert {suffix for segment in signs.segments for suffix in segment.files} == {"vectors", "colbert", "signs"}
+        for query in queries(3).values():
+            assert LEG.complete(query, signs, rows).tobytes() == LEG.complete(query, plain, rows).tobytes()
 
 
-def test_products_beyond_float32_are_numbers():
-    query = np.array([[1e30, -1e30]], np.float32)
-    document = np.array([[1e30, 1e30], [2e30, 1e30]], np.float32)
-    assert max_sim(query, document) == pytest.approx(1e60)
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_an_estimate_is_the_same_to_the_last_bit_in_any_company(tmp_path, size):
+    made = collection(4)
+    rows = np.arange(len(made.rows_of))
+    with snapshot(tmp_path / "i", made, size, colbert="int8+bits") as opened:
+        query = queries(4)["all parts"]
+        together = LEG.estimate(query, opened, rows)
+        chosen = np.random.default_rng(1).permutation(rows)[:30]
+        assert LEG.estimate(query, opened, chosen).tobytes() == together[chosen].tobytes()
+        empty = np.array([not len(tokens) for tokens in made.encodings.colbert])
+        assert (together[empty] == 0).all()
+        assert (together[~empty] != 0).any()
+        for other in ("no parts", "all zero"):
+            assert not LEG.estimate(queries(4)[other], opened, rows).any()
+
+
+def test_an_index_without_token_vectors_estimates_nothing(tmp_path):
+    from m3search import Index
+    from m3search.storage import Environment, Snapshot
+
+    Index.build(["a", "b"], tmp_path / "i", encoder=None).close()
+    environment = Environment.open(tmp_path / "i" / "store")
+    try:
+        with Snapshot.latest(environment, tmp_path / "i") as opened:
+            assert not LEG.can_estimate(opened)
+    finally:
+        environment.close()
