@@ -4,7 +4,7 @@ Owns the layout and both its ends, `block_arrays` and `BlockPostings`; imports t
 impact times its term's scale is never below the weight it stands for, and a block's maximum never below its impacts, so
 that every sum of them bounds every true score; exact scores come from the forward store alone.
 
-Passages stand in blocks of 64, blocks in groups of 32. A term is rare; or frequent, in at least every 192nd passage; and of
+Passages stand in blocks of 64, blocks in groups of 32. A term is rare; or frequent, in at least every 240th passage; and of
 the frequent ones those in at least every fourth passage are columns, with a byte for each passage. The arrays are those of
 `BlockArrays`. Impacts are 1 to 1,020: ten bits less what keeps a quarter of them within a byte.
 """
@@ -29,7 +29,7 @@ LARGEST_SEGMENT = 2**22
 """Passages that a rare posting can number in 22 bits."""
 RANKS = (10, 100, 1000)
 
-_FREQUENT = 192  # a term is frequent from every 192nd passage on
+_FREQUENT = 240  # a term is frequent from every 240th passage on
 _FEWEST = 64  # below, a row of blocks is larger than the list
 _COLUMN = 4  # a byte a passage is less than 2 bytes a posting from every second on, and much faster to add up
 
