@@ -1,7 +1,8 @@
 """Certificate: whether what was not seen can still enter the answer.
 
 Imports nothing. Invariant: "exact" is said only where no unseen passage can score as much as the k-th document. Where the
-bound comes from an approximate index, nothing is proven of what no leg proposed: that is "exact over candidates".
+bound comes from an approximate index, nothing is proven of what no leg proposed: that is "exact over candidates". What was left
+out of a rerank set by an estimate may have belonged to the answer: that is "exact over the rerank set's shortlist".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Guarantee(StrEnum):
     TIES = "exact up to ties at rank k"
     CANDIDATES = "exact over candidates"
     RERANK = "exact over the rerank set"
+    SHORTLIST = "exact over the rerank set's shortlist"
 
 
 def certify(kth: float | None, bound: float, slack: float, *, nothing_left: bool, rounds: int) -> Guarantee | None:

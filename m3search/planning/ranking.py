@@ -20,6 +20,7 @@ from m3search.planning.blend import blend_bound
 from m3search.planning.certificate import Guarantee, certify
 from m3search.planning.located import Located
 from m3search.planning.pool import Pool, matches_only, united
+from m3search.planning.shortlist import shortlist
 from m3search.storage import recall_of
 
 if TYPE_CHECKING:
@@ -103,12 +104,14 @@ def rank(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Rank
     """Run a plan over the allowed passages of a snapshot."""
     started = time.perf_counter()
     stage, guarantee, rounds = _first_stage(query, snapshot, allowed, plan)
-    pool, best, reranked = stage.pool, stage.best, 0
+    pool, best, reranked, estimated = stage.pool, stage.best, 0, 0
     if plan.weights != plan.first:
         places, _ = Located.ordered(snapshot, pool.docids[best], pool.scores[best], plan.documents)
         docids = _passages_of(pool.parents[best[places]], snapshot, allowed)
-        pool = Pool.of(query, snapshot, docids, plan.weights, pool.known(docids))
-        best, guarantee = pool.best(plan.documents), Guarantee.RERANK
+        chosen = shortlist(query, snapshot, docids, plan, pool.known(docids))
+        estimated = len(places) if len(chosen) < len(docids) else 0
+        pool = Pool.of(query, snapshot, chosen, plan.weights, pool.known(chosen))
+        best, guarantee = pool.best(plan.documents), Guarantee.SHORTLIST if estimated else Guarantee.RERANK
         reranked = len(best)
     places, found = Located.ordered(snapshot, pool.docids[best], pool.scores[best], plan.k)
     best = best[places]
@@ -119,6 +122,7 @@ def rank(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Rank
         "candidates": stage.candidates,
         "postings": {leg: proposed.postings for leg, proposed in stage.proposals.items()},
         "reranked": reranked,
+        "estimated": estimated,
     }
     recall = recall_of(snapshot.manifest.segments) if "dense" in plan.first else None
     if recall is not None:

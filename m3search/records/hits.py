@@ -117,7 +117,8 @@ class Hits(Sequence[Hit]):
 
     Attributes:
         guarantee: what is proven of this answer: "exact", "exact up to ties at rank k", "exact over candidates" (an
-            approximate dense index proposed them), "exact over the rerank set".
+            approximate dense index proposed them), "exact over the rerank set", "exact over the rerank set's shortlist"
+            (signs of token vectors chose whom these score).
         bound: no document outside the answer's first stage scores above this (-inf when none is left).
         kth_score: the first-stage score at rank k, which `bound` is held against; None with fewer than k hits.
         statistics: counts and seconds of the search.

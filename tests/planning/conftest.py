@@ -17,9 +17,9 @@ def snapshot_of(tmp_path_factory):
     numbers = itertools.count()
     with ExitStack() as stack:
 
-        def build(documents, encodings, segment_size=7, deleted=(), *, bm25=True):
+        def build(documents, encodings, segment_size=7, deleted=(), *, bm25=True, codec="int8"):
             path = tmp_path_factory.mktemp("planning") / f"{next(numbers)}"
-            colbert = None if encodings is None or encodings.colbert is None else "int8"
+            colbert = None if encodings is None or encodings.colbert is None else codec
             Index.build(
                 documents,
                 path,

@@ -53,4 +53,5 @@ def test_guarantees_are_the_words_that_users_see():
         "exact up to ties at rank k",
         "exact over candidates",
         "exact over the rerank set",
+        "exact over the rerank set's shortlist",
     ]
