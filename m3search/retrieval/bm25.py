@@ -81,12 +81,11 @@ class TermStatistics:
     def _counted(cls, query: Query, snapshot: Snapshot) -> TermStatistics:
         """Document frequencies over all segments, the dead left out."""
         numbers = np.empty((len(snapshot.segments), len(query.terms)), np.int64)
-        for segment, local in zip(snapshot.segments, numbers, strict=True):
-            local[:] = segment.fields["bm25"].numbers(query.terms)
         frequencies = np.zeros(len(query.terms))
         for segment, local in zip(snapshot.segments, numbers, strict=True):
-            for term in np.flatnonzero(local >= 0):
-                frequencies[term] += _live_frequency(segment, int(local[term]))
+            local[:] = segment.fields["bm25"].numbers(query.terms)
+            known = local >= 0
+            frequencies[known] += segment.bm25_frequencies[local[known]]
         idf = np.log(1 + (snapshot.passages - frequencies + 0.5) / (frequencies + 0.5))
         weights = np.where(frequencies > 0, query.term_counts * idf, 0.0)
         settings = snapshot.manifest.config.bm25
@@ -117,8 +116,3 @@ class TermStatistics:
 def _mean_length(segment: Segment) -> float:
     """What the segment's bounds were written with; its deleted passages count."""
     return segment.info.statistics["bm25_length"] / segment.info.passages if segment.info.passages else 0.0
-
-
-def _live_frequency(segment: Segment, number: int) -> int:
-    blocks, live = segment.fields["bm25"].blocks, segment.live_passages
-    return int(blocks.arrays.frequencies[number] if live is None else live[blocks.docids(number)].sum())

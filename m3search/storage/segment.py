@@ -158,6 +158,16 @@ class Segment:
         return None if self.live is None else np.repeat(self.live, np.diff(self.passage_ends))
 
     @cached_property
+    def bm25_frequencies(self) -> NDArray[np.int64]:
+        """i64[terms]: how many live passages hold each of BM25's terms."""
+        field = self.fields["bm25"]
+        frequencies = field.blocks.arrays.frequencies.astype(np.int64)
+        if self.live_passages is not None:
+            _, dead, _ = field.gather(np.flatnonzero(~self.live_passages))
+            frequencies -= np.bincount(dead, minlength=field.size)
+        return frequencies
+
+    @cached_property
     def documents_of(self) -> NDArray[np.int64]:
         """i64[passages]: the document of each passage."""
         return np.repeat(np.arange(self.info.documents), np.diff(self.passage_ends))
