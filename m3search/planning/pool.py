@@ -6,7 +6,7 @@ ones the first; documents are ordered by (-score, docid) until ids decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +18,6 @@ from m3search.planning.completion import Known, complete
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m3search.records import Candidates
     from m3search.retrieval import Query
     from m3search.storage import Snapshot
 
@@ -100,32 +99,18 @@ class Pool:
         return [Known(leg, positions[there], scores[there]) for leg, scores in self.parts.items()]
 
 
-def united(proposals: Mapping[str, Candidates]) -> tuple[NDArray[np.int64], list[Known]]:
-    """All that any leg proposes, and which scores of it need no completion.
-
-    What one leg orders exactly stays as it is, everything else comes by ascending docid.
-    """
-    if len(proposals) == 1:
-        ((leg, found),) = proposals.items()
-        if found.exact:
-            return found.docids, [Known(leg, np.arange(len(found)), found.scores)]
-        return np.sort(found.docids), []
-    everything = np.concatenate([found.docids for found in proposals.values()])
+def united(lists: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """All docids of the lists, once each and ascending; and for each list where its docids are among them."""
+    everything = np.concatenate(lists)
     order = np.argsort(everything, kind="stable")
     docids = everything[order]
     first = np.ones(len(docids), bool)
     np.not_equal(docids[1:], docids[:-1], out=first[1:])
-    positions = np.empty(len(docids), np.int64)
-    positions[order] = np.cumsum(first) - 1
-    known: list[Known] = []
-    start = 0
-    for leg, found in proposals.items():
-        if found.exact:
-            known.append(Known(leg, positions[start : start + len(found)], found.scores))
-        start += len(found)
-    return docids[first], known
+    places = np.empty(len(docids), np.int64)
+    places[order] = np.cumsum(first) - 1
+    return docids[first], np.split(places, np.cumsum([len(docids) for docids in lists])[:-1])
 
 
-def matches_only(weights: Mapping[str, float]) -> bool:
-    """Whether all of these legs give 0 to what does not match."""
-    return not {"dense", "colbert"} & set(weights)
+def matches_only(legs: Iterable[str]) -> bool:
+    """Whether all of these legs give 0 to what does not match, and nothing less than 0."""
+    return not {"dense", "colbert"} & set(legs)

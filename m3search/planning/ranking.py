@@ -19,7 +19,8 @@ from m3search import retrieval
 from m3search.planning.blend import blend_bound
 from m3search.planning.certificate import Guarantee, certify
 from m3search.planning.located import Located
-from m3search.planning.pool import Pool, matches_only, united
+from m3search.planning.narrowing import narrowed
+from m3search.planning.pool import Pool, matches_only
 from m3search.planning.shortlist import shortlist
 from m3search.storage import recall_of
 
@@ -148,7 +149,7 @@ class _Stage:
         depth: that depth.
         proposals: by leg.
         candidates: how many passages these are.
-        pool: these, scored.
+        pool: what of them can be in the answer, scored.
         best: positions of the best documents.
         bound: what no unseen passage exceeds.
         kth_score: at the last rank that has to be settled.
@@ -187,9 +188,8 @@ def _ask(
 ) -> _Stage:
     """Ask all legs of the first stage for `depth` candidates; what was scored before is not scored again."""
     proposals = {leg: retrieval.ALL[leg].search(query, snapshot, allowed, depth) for leg in plan.first}
-    docids, known = united(proposals)
-    if before is not None and (len(plan.first) > 1 or not known):
-        known = [*known, *before.pool.known(docids)]
+    scored_before = None if before is None else before.pool
+    candidates, docids, known = narrowed(query, snapshot, proposals, plan.first, plan.documents, scored_before)
     pool = Pool.of(query, snapshot, docids, plan.first, known)
     bound, slack = blend_bound(proposals, plan.first)
     best = pool.best(plan.documents)
@@ -199,7 +199,7 @@ def _ask(
     guarantee = certify(kth, bound, slack, nothing_left=nothing_left, rounds=rounds)
     if guarantee is not None and not nothing_left and any(found.approximate for found in proposals.values()):
         guarantee = Guarantee.CANDIDATES
-    return _Stage(depth, proposals, len(docids), pool, best, bound, kth, guarantee)
+    return _Stage(depth, proposals, candidates, pool, best, bound, kth, guarantee)
 
 
 def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowed) -> NDArray[np.int64]:

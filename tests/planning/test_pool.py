@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3search.planning.pool import Pool, united
-from m3search.records import LEGS, Candidates
 
 SCORES = st.one_of(st.sampled_from([0.0, -0.0, 1.0, 0.5, -1.0]), st.floats(-2, 2))
 
@@ -51,22 +50,8 @@ def test_what_it_knows_of_other_passages(pool, others):
 
 
 @settings(deadline=None)
-@given(
-    st.dictionaries(
-        st.sampled_from(LEGS), st.tuples(st.lists(st.integers(0, 30), unique=True), st.booleans()), min_size=1
-    )
-)
-def test_all_proposals_are_united_once_each(proposed):
-    proposals = {
-        leg: Candidates(np.array(docids, np.int64), np.array(docids) * 0.5 + len(leg), 0.0, exact=exact)
-        for leg, (docids, exact) in proposed.items()
-    }
-    docids, known = united(proposals)
-    everything = set().union(*(docids for docids, _ in proposed.values()))
-    if len(proposed) > 1 or not known:
-        assert docids.tolist() == sorted(everything)
-    assert sorted(docids.tolist()) == sorted(everything)
-    assert [some.leg for some in known] == [leg for leg, (_, exact) in proposed.items() if exact]
-    for some in known:
-        assert docids[some.positions].tolist() == proposed[some.leg][0]
-        assert some.scores is proposals[some.leg].scores
+@given(st.lists(st.lists(st.integers(0, 30), unique=True), min_size=1, max_size=4))
+def test_lists_are_united_with_each_docid_once(lists):
+    docids, places = united([np.array(some, np.int64) for some in lists])
+    assert docids.tolist() == sorted(set().union(*lists))
+    assert [docids[where].tolist() for where in places] == lists

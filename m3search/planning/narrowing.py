@@ -1,0 +1,160 @@
+"""Narrowing: from all that the legs propose to what can still be in the answer, so that little has to be completed.
+
+Imports completion and storage's snapshot. Every leg's score of a candidate lies between two figures: they meet where the leg
+vouches for its score, else its slack keeps them apart, and what it left out lies below its bound. Whoever scores less at most
+than enough documents score at least is dropped, the cheapest leg is completed, and so on. Invariant: no passage is dropped that
+could be the best of a wanted document, or tie with the last of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from m3search.planning.blend import blend
+from m3search.planning.completion import Known, complete
+from m3search.planning.pool import matches_only, united
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from m3search.planning.pool import Pool
+    from m3search.records import Candidates
+    from m3search.retrieval import Query
+    from m3search.storage import Snapshot
+
+_CHEAPEST_FIRST = ("lexical", "bm25", "dense", "colbert")
+_FEW = {"lexical": 100, "bm25": 100, "dense": 16, "colbert": 0}  # that are scored sooner than any of them is dropped
+
+
+class Narrowing:
+    """What candidates can score in each leg, from least to most.
+
+    Attributes:
+        docids: i64[n], distinct, ascending.
+        parents: i64[n], the first passage of each one's document.
+        least: leg -> f64[n]; the exact score where it is known.
+        most: leg -> f64[n], not below `least`.
+        known: leg -> bool[n].
+    """
+
+    def __init__(self, snapshot: Snapshot, proposals: Mapping[str, Candidates]) -> None:
+        """All that any leg proposes: its scores as the leg gives them, and the leg's bound for what it left out."""
+        self.docids, places = united([found.docids for found in proposals.values()])
+        self.parents = snapshot.parents(self.docids)
+        self.least = {leg: np.full(len(self.docids), 0.0 if matches_only([leg]) else -np.inf) for leg in proposals}
+        self.most = {leg: np.full(len(self.docids), np.inf) for leg in proposals}
+        self.known = {leg: np.zeros(len(self.docids), bool) for leg in proposals}
+        for (leg, found), where in zip(proposals.items(), places, strict=True):
+            self._take(leg, found, where)
+
+    def _take(self, leg: str, found: Candidates, where: NDArray[np.int64]) -> None:
+        least, most, known = self.least[leg], self.most[leg], self.known[leg]
+        if not found.approximate:  # else the bound is not proven
+            bound = _up(found.bound + found.slack) if found.slack else found.bound
+            most[:] = np.maximum(bound, least)
+            known[:] = found.exact and matches_only([leg]) and bound <= 0  # the leg gave all that matches
+        least[where] = found.scores if found.exact else -_up(found.slack - found.scores)
+        most[where] = found.scores if found.exact else _up(found.scores + found.slack)
+        known[where] = found.exact
+
+    def learn(self, pool: Pool) -> None:
+        """Take over the exact scores of an earlier pool."""
+        for leg, where, scores in pool.known(self.docids):
+            self.least[leg][where] = self.most[leg][where] = scores
+            self.known[leg][where] = True
+
+    def run(self, query: Query, snapshot: Snapshot, weights: Mapping[str, float], documents: int) -> None:
+        """Complete one leg after the other, and drop what becomes hopeless before each.
+
+        Args:
+            query: what is asked.
+            snapshot: where the passages are.
+            weights: of the blend.
+            documents: how many are wanted.
+        """
+        for leg in _CHEAPEST_FIRST:
+            if leg not in self.known:
+                continue
+            missing = np.flatnonzero(~self.known[leg])
+            if len(missing) > _FEW[leg]:
+                self.drop(weights, documents)
+                missing = np.flatnonzero(~self.known[leg])
+            if len(missing):
+                scores = complete(query, snapshot, self.docids[missing], [leg])[leg]
+                self.least[leg][missing] = self.most[leg][missing] = scores
+                self.known[leg][missing] = True
+
+    def drop(self, weights: Mapping[str, float], documents: int) -> None:
+        """Drop what scores less, at most, than `documents` documents score at least.
+
+        The blend rounds, but does so in the same order for both sums, and rounding turns no order around.
+        """
+        least = blend(self.least, weights)
+        best = least
+        if self.parents is not self.docids and len(least):
+            best = np.maximum.reduceat(least, np.flatnonzero(np.diff(self.parents, prepend=-1)))
+        if len(best) <= documents:
+            return
+        enough = np.partition(best, -documents)[-documents]
+        kept = np.flatnonzero(blend(self.most, weights) >= enough)
+        if len(kept) == len(least):
+            return
+        docids = self.docids[kept]
+        self.parents = docids if self.parents is self.docids else self.parents[kept]
+        self.docids = docids
+        self.least = {leg: values[kept] for leg, values in self.least.items()}
+        self.most = {leg: values[kept] for leg, values in self.most.items()}
+        self.known = {leg: values[kept] for leg, values in self.known.items()}
+
+
+class Narrowed(NamedTuple):
+    """What is left of the candidates.
+
+    Attributes:
+        candidates: how many there were.
+        docids: i64[n], distinct: as one leg alone orders them, where it vouches for its scores; else ascending.
+        known: their exact scores, in every leg.
+    """
+
+    candidates: int
+    docids: NDArray[np.int64]
+    known: list[Known]
+
+
+def narrowed(
+    query: Query,
+    snapshot: Snapshot,
+    proposals: Mapping[str, Candidates],
+    weights: Mapping[str, float],
+    documents: int,
+    before: Pool | None = None,
+) -> Narrowed:
+    """The candidates that can be in the answer, and their exact scores in every leg.
+
+    Args:
+        query: what is asked.
+        snapshot: where the passages are.
+        proposals: by leg.
+        weights: of the blend.
+        documents: how many are wanted.
+        before: what was scored at a smaller depth.
+    """
+    leg, found = next(iter(proposals.items()))
+    if len(proposals) == 1 and found.exact:
+        return Narrowed(len(found), found.docids, [Known(leg, np.arange(len(found)), found.scores)])
+    narrowing = Narrowing(snapshot, proposals)
+    candidates = len(narrowing.docids)
+    if before is not None:
+        narrowing.learn(before)
+    narrowing.run(query, snapshot, weights, documents)
+    every = np.arange(len(narrowing.docids))
+    known = [Known(leg, every, scores) for leg, scores in narrowing.least.items()]
+    return Narrowed(candidates, narrowing.docids, known)
+
+
+def _up(value: Any) -> Any:  # noqa: ANN401 - a number or an array of them
+    """No less than a sum that may have been rounded down."""
+    return np.nextafter(value, np.inf)
