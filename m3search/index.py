@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from m3search.errors import ClosedError, EncoderError, IndexNotFoundError, InputError, M3SearchWarning, QueryError
 from m3search.planning import Prepared, Wanted, answer, check_k, prepare
 from m3search.records import Document, Encodings, Hits
-from m3search.retrieval import warm
+from m3search.retrieval import ensure_compiled, load_loops
 from m3search.retrieval.stored import as_query, stored_encodings
 from m3search.storage import DenseSettings, Environment, IndexWriter, Snapshot, copy_index, summary
 
@@ -76,8 +76,8 @@ class Index:
                 self._snapshot.verify()
             if encoder is not None:
                 self._snapshot.manifest.config.check_encoder(encoder.identity)
-            if {"lexical", "bm25"} & set(self._snapshot.manifest.config.legs):
-                warm(_logger.warning)
+            if {"lexical", "bm25", "colbert"} & set(self._snapshot.manifest.config.legs):
+                ensure_compiled(_logger.warning)
         except BaseException:
             self.close()
             raise
@@ -138,7 +138,7 @@ class Index:
         from m3search.indexing.report import check_on_error
 
         skip = check_on_error(on_error) == "skip"
-        warm(_logger.warning)
+        ensure_compiled(_logger.warning)
         loaded = encoder if encoder is None or isinstance(encoder, Encoder) else Encoder.load(encoder, threads=threads)
         config = build_config(
             loaded,
@@ -347,7 +347,10 @@ class Index:
         snapshot: Snapshot,
         wanted: Wanted,
     ) -> list[Prepared]:
-        return prepare(queries, given, wanted, snapshot.manifest.config, lambda: self.encoder)
+        prepared = prepare(queries, given, wanted, snapshot.manifest.config, lambda: self.encoder)
+        for one in prepared:
+            load_loops((*one.plan.first, *one.plan.weights), _logger.warning)
+        return prepared
 
     @property
     def encoder(self) -> Encoder:

@@ -9,9 +9,21 @@ from m3search.retrieval.dense import DenseLeg
 from m3search.retrieval.leg import Allowed, Leg
 from m3search.retrieval.lexical import LexicalLeg
 from m3search.retrieval.query import Query
-from m3search.retrieval.warming import warm
+from m3search.retrieval.warming import ensure_compiled, load_loops, warm
 
 ALL: dict[str, Leg] = {leg.name: leg for leg in (DenseLeg(), LexicalLeg(), BM25Leg(), ColbertLeg())}
 """Every leg by name."""
 
-__all__ = ["ALL", "Allowed", "BM25Leg", "ColbertLeg", "DenseLeg", "Leg", "LexicalLeg", "Query", "warm"]
+__all__ = [
+    "ALL",
+    "Allowed",
+    "BM25Leg",
+    "ColbertLeg",
+    "DenseLeg",
+    "Leg",
+    "LexicalLeg",
+    "Query",
+    "ensure_compiled",
+    "load_loops",
+    "warm",
+]

@@ -42,10 +42,11 @@ SOURCES = (
     "retrieval/product_tile.py",
     "retrieval/scratch.py",
     "retrieval/segment_search.py",
+    "retrieval/warming.py",
     "storage/block_postings.py",
     "storage/inversion.py",
 )
-"""What is compiled, and where its constants and tuples come from."""
+"""What is compiled, where its constants and tuples come from, and who says for which types."""
 
 _WAIT = 600.0  # seconds for another process to compile; whoever waits longer compiles too
 _CPU_LINES = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ")
