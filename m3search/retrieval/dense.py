@@ -102,7 +102,7 @@ def _search_segment(
                     rows + segment.base, scores, depth, floor=-np.inf, postings=len(rows), effort=effort, exact=True
                 )
         # one more than the depth: the score that the cut leaves out is the bound
-        rows, scores = _flat(vector, vectors, bitmap, depth + 1)
+        rows, scores = exhaustive(vector, vectors, bitmap, depth + 1)
         if slack <= _COARSE * abs(scores[0]):
             return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
     rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
@@ -110,7 +110,7 @@ def _search_segment(
     return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, postings=count, exact=True)
 
 
-def _flat(
+def exhaustive(
     vector: NDArray[np.float32], vectors: NDArray[np.float32], bitmap: NDArray[np.uint8] | None, depth: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """FAISS's exhaustive search over mapped vectors: rows and float32 scores of the best `depth`, which are there."""

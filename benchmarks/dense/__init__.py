@@ -1,0 +1,1 @@
+"""The dense leg beside its peers; `benchmarks/dense.py` is the way in."""
