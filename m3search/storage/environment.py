@@ -16,6 +16,7 @@ import lmdb
 
 from m3search.errors import ClosedError, CorruptionError, IndexNotFoundError, StorageError
 from m3search.storage.directory import make_directory, sync_directory
+from m3search.storage.free_list import free_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -328,13 +329,26 @@ class Environment:
 
     def readers(self) -> dict[str, int]:
         """Read transactions of all processes: their number, and how many commits the oldest is behind."""
-        last, oldest, count = int(self.env.info()["last_txnid"]), None, 0
-        for line in str(self.env.readers()).splitlines()[1:]:
-            seen = line.split()[-1]
-            if seen.isdigit():
-                count += 1
-                oldest = int(seen) if oldest is None else min(oldest, int(seen))
-        return {"count": count, "behind": 0 if oldest is None else last - oldest}
+        last, reading = int(self.env.info()["last_txnid"]), self._reading()
+        return {"count": len(reading), "behind": max(last - min(reading, default=last), 0)}
+
+    def pinned(self) -> int | None:
+        """Bytes of free pages that no commit can use again before the oldest reader ends; None where that cannot be known.
+
+        A commit frees the pages that it replaces. LMDB uses them again when all readers began after it; what it freed before
+        the oldest reader began is not pinned.
+        """
+        with self.read() as transaction:
+            last, oldest = int(transaction.id()), min(self._reading(), default=0)
+            if not 0 < oldest < last:
+                return 0
+            free = free_list(self.path / _DATA_FILE, last)
+        return None if free is None else free.pinned(oldest)
+
+    def _reading(self) -> list[int]:
+        """Of every read transaction of all processes, the commit that it sees."""
+        seen = (line.split()[-1] for line in str(self.env.readers()).splitlines()[1:])
+        return [int(number) for number in seen if number.isdigit()]
 
     def close(self) -> None:
         """Give one `open` back; the last one closes LMDB."""
