@@ -45,6 +45,7 @@ SOURCES = (
     "retrieval/warming.py",
     "storage/block_postings.py",
     "storage/inversion.py",
+    "storage/term_lookup.py",
 )
 """What is compiled, where its constants and tuples come from, and who says for which types."""
 

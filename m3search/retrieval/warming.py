@@ -62,7 +62,7 @@ def load_loops(legs: Iterable[str], say: Say | None = None) -> None:
         legs: of the search.
         say: is told if they had to be compiled after all.
     """
-    needed = {_LOOPS_OF[leg] for leg in legs if leg in _LOOPS_OF}
+    needed = {name for leg in legs for name in _LOOPS_OF.get(leg, ())}
     if needed <= _loaded:
         return
     with _lock:
@@ -143,6 +143,13 @@ def _token_loops() -> list[Any]:
     return [max_sim.warm()]
 
 
+def _term_loops() -> list[Any]:
+    from m3search.storage import term_lookup
+
+    term_lookup.warm()
+    return [term_lookup.find_terms]
+
+
 def _build_loops() -> list[Any]:
     from m3search.storage import inversion
 
@@ -152,7 +159,8 @@ def _build_loops() -> list[Any]:
 
 _LOOPS: dict[str, Callable[[], list[Any]]] = {
     "search": _search_loops,
+    "terms": _term_loops,
     "tokens": _token_loops,
     "build": _build_loops,
 }
-_LOOPS_OF = {"lexical": "search", "bm25": "search", "colbert": "tokens"}
+_LOOPS_OF = {"lexical": ("search",), "bm25": ("search", "terms"), "colbert": ("tokens",)}

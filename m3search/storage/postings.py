@@ -17,7 +17,7 @@ length of the segment.
 
 from __future__ import annotations
 
-import bisect
+import itertools
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -191,16 +191,18 @@ class Field:
     def numbers(self, terms: Sequence[str] | NDArray[np.uint32]) -> NDArray[np.int64]:
         """Term numbers i64[q] in this segment; -1 for a term that it does not have."""
         if self.term_ends is not None:
-            return np.array([self._find(str(term).encode()) for term in terms], np.int64)
+            from m3search.storage.term_lookup import find_terms
+
+            encoded = [str(term).encode() for term in terms]
+            ends = np.fromiter(itertools.accumulate(map(len, encoded), initial=0), np.int64, len(encoded) + 1)
+            found = np.empty(len(encoded), np.int64)
+            find_terms(self.terms, self.term_ends, np.frombuffer(b"".join(encoded), np.uint8), ends, found)
+            return found
         wanted = np.asarray(terms, np.uint32)
         places = np.searchsorted(self.terms, wanted)
         there = places < len(self.terms)
         there[there] = self.terms[places[there]] == wanted[there]
         return np.where(there, places, -1)
-
-    def _find(self, term: bytes) -> int:
-        place = bisect.bisect_left(range(self.size), term, key=self._term)
-        return place if place < self.size and self._term(place) == term else -1
 
     def _term(self, number: int) -> bytes:
         assert self.term_ends is not None

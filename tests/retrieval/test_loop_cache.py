@@ -138,6 +138,10 @@ assert index.get("0").text == "a text"
 assert "numba" not in sys.modules, "opening loads numba"
 hit = index.search("another")[0]
 assert hit.text == "another text" and "numba" in sys.modules
+from m3search.retrieval.field_search import search_field
+from m3search.storage.term_lookup import find_terms
+for loop in (search_field, find_terms):
+    assert len(loop.signatures) == 1 and not loop.stats.cache_misses, loop
 """
     from m3search import Index
 

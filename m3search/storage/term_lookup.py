@@ -1,0 +1,63 @@
+"""TermLookup: a compiled loop that finds terms among sorted ones.
+
+Imports numba; used by `postings` only, on use. Invariant: order is that of UTF-8 bytes, as `BM25Writer` sorts, and nothing is
+read outside the terms while their ends rise, which an opening checks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@njit(cache=True, nogil=True)
+def find_terms(
+    terms: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    wanted: NDArray[np.uint8],
+    wanted_ends: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+) -> None:
+    """Fills in where each wanted term stands, -1 of one that is not there.
+
+    Args:
+        terms: u8, the bytes of all terms one after the other, ascending.
+        ends: i64[t + 1]: term i is terms[ends[i]:ends[i + 1]].
+        wanted: u8, the same of the terms that are looked for, in any order.
+        wanted_ends: i64[q + 1].
+        numbers: i64[q].
+    """
+    for position in range(len(numbers)):
+        start, stop = wanted_ends[position], wanted_ends[position + 1]
+        low, high, found = 0, len(ends) - 1, -1
+        while low < high:
+            middle = (low + high) >> 1
+            first, last = ends[middle], ends[middle + 1]
+            length = min(last - first, stop - start)
+            order, place = 0, 0
+            while order == 0 and place < length:
+                order = np.int64(terms[first + place]) - np.int64(wanted[start + place])
+                place += 1
+            if order == 0:  # what is the beginning of another stands before it
+                order = (last - first) - (stop - start)
+            if order == 0:
+                found = middle
+                break
+            if order < 0:
+                low = middle + 1
+            else:
+                high = middle
+        numbers[position] = found
+
+
+def warm() -> None:
+    """Compiles it for the types that are stored."""
+    nothing = np.frombuffer(b"", np.uint8)
+    stored = np.zeros(1, np.int64)
+    stored.flags.writeable = False
+    find_terms(nothing, stored, nothing, np.zeros(1, np.int64), np.empty(0, np.int64))
