@@ -7,6 +7,8 @@ a loop loads it, which takes half a second. Invariant: whoever had to wait for a
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import threading
 import time
@@ -48,7 +50,8 @@ def warm(say: Say | None = None) -> float:
         started = time.perf_counter()
         cache = LoopCache()
         if cache.is_warm():
-            _run(_LOOPS, say)
+            with _uncollected():
+                _run(_LOOPS, say)
         else:
             _compile(cache, say)
         _compiled = True
@@ -65,8 +68,21 @@ def load_loops(legs: Iterable[str], say: Say | None = None) -> None:
     needed = {name for leg in legs for name in _LOOPS_OF.get(leg, ())}
     if needed <= _loaded:
         return
-    with _lock:
+    with _lock, _uncollected():
         _run(needed, say)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No collection of garbage while modules are imported: of 300,000 objects that stay, it takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+            gc.collect(0)  # or the next query would look through them
 
 
 def _run(names: Iterable[str], say: Say | None) -> list[Any]:

@@ -127,7 +127,7 @@ def test_the_processor_is_known():
 
 def test_opening_and_asking_what_an_index_holds_load_no_numba(tmp_path):
     code = """
-import sys
+import gc, sys
 from m3search import Index
 from m3search.cli import main
 from m3search.retrieval.loop_cache import LoopCache
@@ -138,6 +138,7 @@ assert index.get("0").text == "a text"
 assert "numba" not in sys.modules, "opening loads numba"
 hit = index.search("another")[0]
 assert hit.text == "another text" and "numba" in sys.modules
+assert gc.isenabled(), "the collector stays off"
 from m3search.retrieval.field_search import search_field
 from m3search.storage.term_lookup import find_terms
 for loop in (search_field, find_terms):
