@@ -76,7 +76,7 @@ class Index:
                 self._snapshot.verify()
             if encoder is not None:
                 self._snapshot.manifest.config.check_encoder(encoder.identity)
-            if {"lexical", "bm25", "colbert"} & set(self._snapshot.manifest.config.legs):
+            if self._snapshot.manifest.config.legs:
                 ensure_compiled(_logger.warning)
         except BaseException:
             self.close()

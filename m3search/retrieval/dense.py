@@ -1,13 +1,15 @@
 """DenseLeg: inner products with the stored vectors, proposed by FAISS and completed in float64.
 
-Imports storage's readers. FAISS is handed the mapped vectors themselves, so a flat search needs no index in memory. A segment
-with an HNSW or IVF index proposes from that, and the stored vectors score what it proposed; then the bound is not proven. Where
-float32 says too little (huge or tiny numbers, one vector far longer than the others) the float64 products themselves propose.
+Imports storage's readers, and numba on use. FAISS is handed the mapped vectors themselves, so a flat search needs no index in
+memory. A segment with an HNSW or IVF index proposes from that, and the stored vectors score what it proposed; then the bound is
+not proven. Where float32 says too little (huge or tiny numbers, one vector far longer than the others) the float64 products
+themselves propose.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from m3search.retrieval.query import Query
     from m3search.storage import Segment, Snapshot
 
-_BLOCK = 4096  # rows that are turned to float64 at a time
+_FEW = 256  # so many are put in order while they are scored
 _UNIT_ROUNDOFF = 2.0**-24
 _SMALLEST_NORMAL = 2.0**-126
 _LARGEST = float(np.finfo(np.float32).max) / 2
@@ -37,10 +39,10 @@ class DenseLeg:
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages; -inf as bound when none is left. All score 0 for a query without a vector."""
         vector = np.zeros(0, np.float32) if query.dense is None else query.dense
-        slack = rounding(vector, snapshot.dense_norm)
+        wide = vector.astype(np.float64)
+        asked = _Asked(vector, wide, _rounding(wide, snapshot.dense_norm), depth, query.dense_effort)
         parts = [
-            _search_segment(vector, segment, bitmap, depth, slack, query.dense_effort)
-            for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
+            _search_segment(asked, segment, bitmap) for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
         ]
         return Candidates.merge(parts, depth)
 
@@ -57,14 +59,33 @@ class DenseLeg:
 def inner_products(
     vector: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """f64[n] inner products of some rows, each summed alone and in one order (numpy's pairwise sum over a row)."""
-    wide = vector.astype(np.float64)
+    """f64[n] inner products of some rows, each summed alone and in one order."""
+    return _scores(vector.astype(np.float64), matrix, rows)
+
+
+def _scores(
+    wide: NDArray[np.float64], matrix: NDArray[np.float32], rows: NDArray[np.int64], *, ordered: bool = False
+) -> NDArray[np.float64]:
+    """The same for f64[dim]; `ordered` puts the rows in the order of their scores."""
+    from m3search.retrieval.products import score_rows
+
     scores = np.empty(len(rows))
-    for start in range(0, len(rows), _BLOCK):
-        block = matrix[rows[start : start + _BLOCK]].astype(np.float64)
-        block *= wide
-        scores[start : start + _BLOCK] = block.sum(axis=1)
+    if matrix.flags.writeable:  # stored ones are not, and one kind of array is all that is compiled for
+        matrix = matrix.view()
+        matrix.flags.writeable = False
+    score_rows(wide, matrix, rows, scores, ordered)
     return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What every segment is asked."""
+
+    vector: NDArray[np.float32]
+    wide: NDArray[np.float64]
+    slack: float
+    depth: int
+    effort: int | None
 
 
 def rounding(vector: NDArray[np.float32], norm: float) -> float:
@@ -73,41 +94,52 @@ def rounding(vector: NDArray[np.float32], norm: float) -> float:
     inf where it could overflow. Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1; the
     second term allows for a processor that is set to flush subnormal numbers to zero.
     """
-    wide = vector.astype(np.float64)
+    return _rounding(vector.astype(np.float64), norm)
+
+
+def _rounding(wide: NDArray[np.float64], norm: float) -> float:
     length = math.sqrt(wide @ wide)
     if length * norm > _LARGEST:
         return np.inf
-    steps = len(vector) * _UNIT_ROUNDOFF
-    return steps / (1 - steps) * length * norm + _SMALLEST_NORMAL * len(vector) * (2 + length + norm)
+    steps = len(wide) * _UNIT_ROUNDOFF
+    return steps / (1 - steps) * length * norm + _SMALLEST_NORMAL * len(wide) * (2 + length + norm)
 
 
-def _search_segment(
-    vector: NDArray[np.float32],
-    segment: Segment,
-    bitmap: NDArray[np.uint8] | None,
-    depth: int,
-    slack: float,
-    effort: int | None,
-) -> Candidates:
-    vectors = segment.vectors
+def _search_segment(asked: _Asked, segment: Segment, bitmap: NDArray[np.uint8] | None) -> Candidates:
+    vectors, depth, slack = segment.vectors, asked.depth, asked.slack
     assert vectors is not None
     count = len(vectors) if bitmap is None else int(np.bitwise_count(bitmap).sum())
     if count > depth and 0 < slack < np.inf:
-        found = None if segment.dense_index is None else proposals(vector, segment, bitmap, count, depth, effort)
+        found = None if segment.dense_index is None else _propose(asked, segment, bitmap, count)
         if found is not None:
-            rows, effort = found
-            scores = inner_products(vector, vectors, rows)
-            if slack <= _COARSE * scores.max():  # else codes say even less than float32 does
-                return Candidates.top(
-                    rows + segment.base, scores, depth, floor=-np.inf, postings=len(rows), effort=effort, exact=True
-                )
+            return found
         # one more than the depth: the score that the cut leaves out is the bound
-        rows, scores = exhaustive(vector, vectors, bitmap, depth + 1)
+        rows, scores = exhaustive(asked.vector, vectors, bitmap, depth + 1)
         if slack <= _COARSE * abs(scores[0]):
             return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
     rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
-    scores = inner_products(vector, vectors, rows) if len(vector) else np.zeros(count)
+    scores = _scores(asked.wide, vectors, rows) if len(asked.wide) else np.zeros(count)
     return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, postings=count, exact=True)
+
+
+def _propose(asked: _Asked, segment: Segment, bitmap: NDArray[np.uint8] | None, count: int) -> Candidates | None:
+    """What the segment's approximate index proposes, scored; None where an exhaustive search is to be made."""
+    found = proposals(asked.vector, segment, bitmap, count, asked.depth, asked.effort)
+    if found is None:
+        return None
+    assert segment.vectors is not None
+    rows, effort = found
+    few = len(rows) <= _FEW
+    scores = _scores(asked.wide, segment.vectors, rows, ordered=few)
+    best = float(scores[0] if few else scores.max())
+    if asked.slack > _COARSE * abs(best):  # codes say even less than float32 does
+        return None
+    docids, looked, depth = rows + segment.base, len(rows), asked.depth
+    if few:
+        return Candidates(
+            docids[:depth], scores[:depth], float(scores[depth]), postings=looked, effort=effort, exact=True
+        )
+    return Candidates.top(docids, scores, depth, floor=-np.inf, postings=looked, effort=effort, exact=True)
 
 
 def exhaustive(

@@ -40,6 +40,7 @@ SOURCES = (
     "retrieval/packed_query.py",
     "retrieval/passage_loop.py",
     "retrieval/product_tile.py",
+    "retrieval/products.py",
     "retrieval/scratch.py",
     "retrieval/segment_search.py",
     "retrieval/warming.py",

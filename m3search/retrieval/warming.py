@@ -166,6 +166,15 @@ def _term_loops() -> list[Any]:
     return [term_lookup.find_terms]
 
 
+def _vector_loops() -> list[Any]:
+    from m3search.retrieval.products import score_rows
+
+    matrix = np.empty((0, 1), np.float32)
+    matrix.flags.writeable = False
+    score_rows(np.empty(1), matrix, np.empty(0, np.int64), np.empty(0), False)
+    return [score_rows]
+
+
 def _build_loops() -> list[Any]:
     from m3search.storage import inversion
 
@@ -177,6 +186,7 @@ _LOOPS: dict[str, Callable[[], list[Any]]] = {
     "search": _search_loops,
     "terms": _term_loops,
     "tokens": _token_loops,
+    "vectors": _vector_loops,
     "build": _build_loops,
 }
-_LOOPS_OF = {"lexical": ("search",), "bm25": ("search", "terms"), "colbert": ("tokens",)}
+_LOOPS_OF = {"lexical": ("search",), "bm25": ("search", "terms"), "colbert": ("tokens",), "dense": ("vectors",)}
