@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
     """Documents, passages, legs, segments, encoder, generation and bytes.
 
-    Of the bytes, "store" is what LMDB uses, of which "live" is in use and "free" waits to be used again; "vectors" are the
-    segment files, "total" is what lies on the disk, and "payload" arrays and vectors alone, without documents and slack.
+    Of the bytes, "store" is what LMDB uses, of which "live" is in use and "free" waits to be used again; of the free ones,
+    "pinned" cannot be used before the oldest reader ends (None: not known; see `Environment.pinned`); "vectors" are the segment
+    files, "total" is what lies on the disk, and "payload" arrays and vectors alone, without documents and slack.
     "readers" are transactions of any process that may keep pages from being free, and how many commits the oldest is behind.
     """
     manifest = snapshot.manifest
@@ -46,6 +47,7 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
             "store": store["used"],
             "live": store["live"],
             "free": store["used"] - store["live"],
+            "pinned": environment.pinned(),
             "vectors": files,
             "payload": files + sum(sum(info.blobs.values()) for info in manifest.segments),
             "total": store["file"] + files,
@@ -73,18 +75,21 @@ def _dense(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _inverted(name: str, snapshot: Snapshot) -> dict[str, Any]:
-    """Sums over the segments: a term that two segments have counts twice."""
+    """Sums over the segments: a term that two segments have counts twice. Frequent terms are in blocks, rare ones in lists."""
     fields = [segment.fields[name] for segment in snapshot.segments]
     blobs = [segment.info.blobs for segment in snapshot.segments]
     postings = sum(field.postings for field in fields)
     rare = sum(field.blocks.rare_postings for field in fields)
     blocks = sum(sizes.get(f"{name}.{array}", 0) for sizes in blobs for array in BLOCK_ARRAYS)
     forward = sum(sizes[f"{name}.{array}"] for sizes in blobs for array in ("row_ends", "row_terms", "row_values"))
+    terms, frequent = sum(field.size for field in fields), sum(field.blocks.frequent_terms for field in fields)
     return {
         "postings": postings,
-        "terms": sum(field.size for field in fields),
-        "frequent_terms": sum(field.blocks.frequent_terms for field in fields),
+        "frequent_postings": postings - rare,
         "rare_postings": rare,
+        "terms": terms,
+        "frequent_terms": frequent,
+        "rare_terms": terms - frequent,
         "bytes_per_posting": round(blocks / max(postings, 1), 3),
         "forward_bytes_per_posting": round(forward / max(postings, 1), 3),
     }
