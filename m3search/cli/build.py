@@ -33,7 +33,7 @@ def build(
     bm25: Annotated[bool, typer.Option(help="Whether to index terms for BM25.")] = True,
     language: Annotated[str, typer.Option(help="Of BM25's stemming, as en or de; none does not stem.")] = "en",
     colbert: Annotated[
-        str | None, typer.Option(help="Store token vectors too, as int8 or bf16; without it there are none.")
+        str | None, typer.Option(help="Store token vectors too, as int8, bf16 or int8+bits; without it there are none.")
     ] = None,
     dense: Annotated[
         str,

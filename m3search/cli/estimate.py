@@ -34,18 +34,22 @@ class BuildEstimate:
         seconds: about how long the build takes.
         size: about how many bytes the index will have.
         free: bytes that are free where it will lie.
+        token_vectors: of `size`, those of token vectors.
     """
 
     documents: int
     seconds: float
     size: int
     free: int
+    token_vectors: int = 0
 
     def __str__(self) -> str:
         text = (
             f"about {self.documents:,} documents: {readable_seconds(self.seconds)} and {readable_bytes(self.size)} of disk, "
             f"going by the first {_SAMPLE}"
         )
+        if self.token_vectors:
+            text += f"; {readable_bytes(self.token_vectors)} of it are token vectors (--colbert)"
         if self.size > self.free:
             text += f"\nwarning: only {readable_bytes(self.free)} are free there"
         return text
@@ -76,9 +80,13 @@ def estimate_build(source: Source, settings: Mapping[str, Any], path: Path) -> B
         started = time.perf_counter()
     with Index.build(sample, **settings, progress=False) as index:
         seconds = time.perf_counter() - started
-        payload = index.info()["bytes"]["payload"]
+        info = index.info()
     scale = whole.documents / len(sample)
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     return BuildEstimate(
-        whole.documents, scale * seconds, round(scale * payload) + whole.size, shutil.disk_usage(place).free
+        documents=whole.documents,
+        seconds=scale * seconds,
+        size=round(scale * info["bytes"]["payload"]) + whole.size,
+        free=shutil.disk_usage(place).free,
+        token_vectors=0 if info["colbert"] is None else round(scale * info["colbert"]["bytes"]),
     )

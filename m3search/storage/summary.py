@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from m3search.storage.block_postings import BLOCK_ARRAYS
 from m3search.storage.dense_index import FAISS_SUFFIX
 from m3search.storage.dense_recall import recall_of
+from m3search.storage.token_vectors import files_of
 
 if TYPE_CHECKING:
     from m3search.storage.environment import Environment
@@ -38,7 +39,7 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
         "dense": None if config.dense_dim is None else _dense(snapshot),
         "vocabulary": config.vocab_size,
         "bm25": None if config.bm25 is None else dict(config.bm25),
-        "colbert": None if config.colbert_dim is None else {"dim": config.colbert_dim, "codec": config.colbert_codec},
+        "colbert": None if config.colbert_dim is None else _colbert(snapshot),
         "inverted": {
             name: _inverted(name, snapshot) for name in ("lexical", "bm25") if name in config.legs and snapshot.segments
         },
@@ -72,6 +73,19 @@ def _dense(snapshot: Snapshot) -> dict[str, Any]:
     ]
     recall = recall_of(snapshot.manifest.segments)
     return found if recall is None else {**found, **recall, "indexes": indexes}
+
+
+def _colbert(snapshot: Snapshot) -> dict[str, Any]:
+    """How many tokens' vectors there are, and the bytes of their files."""
+    config = snapshot.manifest.config
+    return {
+        "dim": config.colbert_dim,
+        "codec": config.colbert_codec,
+        "tokens": sum(len(segment.tokens) for segment in snapshot.segments if segment.tokens is not None),
+        "bytes": sum(
+            info.files[suffix].size for info in snapshot.manifest.segments for suffix in files_of(config.colbert_codec)
+        ),
+    }
 
 
 def _inverted(name: str, snapshot: Snapshot) -> dict[str, Any]:

@@ -154,6 +154,10 @@ class TokenVectors:
                 raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
         check_ends(self.ends, passages, tokens, where)
 
+    def __len__(self) -> int:
+        """Tokens."""
+        return len(self.codes)
+
     def decode(self, passage: int) -> NDArray[np.float32]:
         """The vectors f32[t, dim] of a passage's tokens."""
         start, stop = self.ends[passage], self.ends[passage + 1]

@@ -1,12 +1,17 @@
 """Every command on a small collection: results, JSON, files, exit codes, and what stands where."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from m3search import Index
+from m3search import Encoder, Index
+from m3search.cli.estimate import estimate_build
+from m3search.cli.terminal import readable_bytes
+from m3search.indexing.sources import open_source
+from m3search.storage.token_vectors import token_bytes
 
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint"
 
@@ -112,8 +117,27 @@ def test_a_long_build_is_estimated_first(m3search, tmp_path):
     assert result.code == 0, result.err
     assert result.err.startswith("about 1,500 documents: ")
     assert "of disk, going by the first 48" in result.err
+    assert "token vectors" not in result.err
     silent = m3search("build", source, "--index", tmp_path / "i", "--encoder", "none", "--overwrite", "--no-estimate")
     assert silent.err == ""
+
+
+def test_an_estimate_tells_what_token_vectors_take(tmp_path):
+    source = tmp_path / "docs.jsonl"
+    texts = [f"document number {number} of many" for number in range(1500)]
+    source.write_text(lines(*({"id": number, "text": text} for number, text in enumerate(texts))))
+    encoder = Encoder.load(CHECKPOINT, threads=1)
+    told = {}
+    for codec in ("int8", "bf16", "int8+bits"):
+        estimate = estimate_build(open_source(source), {"encoder": encoder, "colbert": codec}, tmp_path / "i")
+        assert f"; {readable_bytes(estimate.token_vectors)} of it are token vectors (--colbert)" in str(estimate)
+        assert estimate.token_vectors < estimate.size
+        told[codec] = estimate.token_vectors
+    assert told["int8"] < told["int8+bits"] < told["bf16"]
+    with Index.build(texts[:300], encoder=encoder, colbert="int8") as index:
+        colbert = index.info()["colbert"]
+    assert told["int8"] == pytest.approx(5 * colbert["bytes"], rel=0.2)
+    assert colbert["bytes"] > colbert["tokens"] * token_bytes(colbert["dim"], "int8")
 
 
 def test_search_shows_parts_and_ids(m3search, built):
@@ -224,6 +248,14 @@ def test_doctor_runs_everything_once(m3search):
     result = m3search("doctor", "--json")
     checks = {check["name"]: check for check in result.json["checks"]}
     assert result.code == (0 if all(check["ok"] for check in checks.values()) else 1)
-    assert {"torch", "faiss", "store", "encoder mini"} == set(checks)
+    assert {"torch", "faiss", "search loops", "store", "encoder mini"} == set(checks)
+    assert checks["search loops"]["result"].startswith("loaded from numba's cache, ")
     assert checks["store"]["result"].startswith("built, verified and searched 2 documents, 1 hit")
     assert result.json["versions"]["torch"]
+
+
+def test_warm_says_how_long_it_took(m3search):
+    result = m3search("warm")
+    assert (result.code, result.err) == (0, "")
+    assert re.fullmatch(r"search loops are ready: \d+\.\d s\n", result.out)
+    assert 0 < m3search("warm", "--json").json["seconds"] < 60

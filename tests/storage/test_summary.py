@@ -40,3 +40,20 @@ def test_postings_terms_and_readers_are_counted(tmp_path):
         assert after["behind"] >= 2
         held.release()
         environment.close()
+
+
+def test_token_vectors_are_counted(tmp_path):
+    tokens = [np.ones((number % 5, 33), np.float32) for number in range(100)]
+    given = Encodings(dense=np.ones((100, 2), np.float32), colbert=tokens)
+    found = {}
+    for codec in ("int8", "bf16", "int8+bits"):
+        with Index.build(
+            [""] * 100, tmp_path / codec, encoder=None, encodings=given, colbert=codec, segment_size=30
+        ) as index:
+            found[codec] = index.info()["colbert"]
+    offsets = 8 * 104
+    for codec, bytes_a_token in (("int8", 37), ("bf16", 66), ("int8+bits", 45)):
+        assert found[codec]["dim"] == 33
+        assert found[codec]["codec"] == codec
+        assert found[codec]["tokens"] == 200
+        assert 0 < found[codec]["bytes"] - 200 * bytes_a_token - offsets < 4 * 2 * 600
