@@ -30,6 +30,11 @@ _A_HIT = 4
 _SHARE = 0.2
 
 
+def shortlist_size(k: int, documents: int) -> int:
+    """How many of a rerank set of `documents` are scored where k hits are wanted; not fewer than there are: all."""
+    return max(_A_HIT * k, math.ceil(_SHARE * documents))
+
+
 def shortlist(
     query: Query, snapshot: Snapshot, docids: NDArray[np.int64], plan: Plan, known: Sequence[Known]
 ) -> NDArray[np.int64]:
@@ -42,7 +47,7 @@ def shortlist(
         plan: of the search.
         known: exact scores of theirs.
     """
-    kept = max(_A_HIT * plan.k, math.ceil(_SHARE * plan.documents))
+    kept = shortlist_size(plan.k, plan.documents)
     leg = ColbertLeg()
     if kept >= plan.documents or not leg.can_estimate(snapshot):
         return docids

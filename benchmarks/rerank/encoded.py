@@ -1,0 +1,67 @@
+"""EncodedCollection: a BEIR folder's passages and judged queries as the embedded encoder sees them.
+
+Passages are cut as a build cuts them, and encoded once for all codecs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3search import Document, Encoder, Encodings
+from m3search.analysis.passages import split
+from m3search.evaluation import Dataset, load_beir
+from m3search.indexing.sources import open_source, read_documents
+from rerank.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedCollection:
+    """Documents and queries.
+
+    Attributes:
+        name: its folder's.
+        encoder: that made the vectors.
+        documents: as they were read.
+        encodings: dense and token vectors of their passages.
+        data: judged queries.
+        queries: dense and token vectors of these, in their order.
+    """
+
+    name: str
+    encoder: Encoder
+    documents: Sequence[Document]
+    encodings: Encodings
+    data: Dataset
+    queries: Encodings
+
+    @classmethod
+    def of(cls, folder: Path, data_split: str) -> EncodedCollection:
+        """Reads and encodes, with one thread."""
+        encoder = Encoder.load("mini", threads=1)
+        documents = [accepted.document for accepted in read_documents(open_source(folder))]
+        passages = split(documents, encoder.room, encoder.token_spans)
+        contents = [passage.content for found in passages for passage in found]
+        made = encoder.encode(contents, dense=True, lexical=False, colbert=True)
+        offsets = np.cumsum([0, *map(len, passages)])
+        data = load_beir(folder, data_split)
+        asked = encoder.encode(list(data.queries.values()), query=True, dense=True, lexical=False, colbert=True)
+        encodings = Encodings(dense=made.dense, colbert=made.colbert, offsets=offsets)
+        return cls(folder.name, encoder, documents, encodings, data, asked)
+
+    def workload(self, candidates: int) -> Workload:
+        """Every query orders its best passages by the dense vectors, as a rerank does."""
+        dense, asked = self.encodings.dense, self.queries.dense
+        assert dense is not None
+        assert asked is not None
+        assert self.encodings.colbert is not None
+        assert self.queries.colbert is not None
+        numbers: list[NDArray[np.int64]] = [
+            np.sort(np.argsort(-(dense @ vector), kind="stable")[:candidates]) for vector in asked
+        ]
+        title = f"{self.name}, mini: the best {candidates} passages by dense vectors, {dense.shape[1]} dimensions"
+        return Workload(self.name, title, self.encodings.colbert, self.queries.colbert, numbers)
