@@ -112,8 +112,7 @@ class Index:
             encoder: "mini", a hub name such as "BAAI/bge-m3", a folder, or a loaded Encoder; None: no encoder, for BM25
                 alone or with `encodings`.
             bm25: whether to index terms too; a mapping may set "language", "k1" and "b".
-            colbert: codec of the token vectors, "int8", "bf16" or "int8+bits"; None makes none, and stores given ones as
-                int8. docs/colbert.md says what each takes and gives.
+            colbert: codec of token vectors, "int8", "bf16" or "int8+bits"; None makes none, and stores given ones as int8.
             dense: how the dense vectors are searched: "flat" is exhaustive and exact; "hnsw" and "ivf" propose from codes of
                 8 bits, approximately, and the stored vectors score what they propose; "auto" is flat for segments of up to
                 200,000 passages, hnsw above.
@@ -271,8 +270,7 @@ class Index:
             weights: of the legs, for example ``{"dense": 1, "lexical": 0.3}``; None: those stored with the index.
             ids: only these documents; unknown ones are passed over.
             encodings: vectors of the text (one row), which are then not made by the encoder.
-            rerank: how many documents ColBERT scores, where it weighs; 0: none. With "int8+bits" it estimates all of them,
-                and scores the best fifth, or 4 k if that is more.
+            rerank: how many documents ColBERT scores ("int8+bits": or estimates first), where it weighs; 0: none.
             dense_effort: how hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf, for a search of all
                 passages (a filter raises it); None: what found 95 of the best 100 at the build.
 
