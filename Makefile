@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections bench-quality bench-lexical lint heads clean
+.PHONY: demo test test-lowest test-collections bench-quality bench-lexical bench-rerank lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -34,6 +34,10 @@ lint: $(BIN)/.dev-installed
 # The README's table of quality, and the lexical engine beside its peers; the latter have an environment of their own.
 bench-quality: $(BIN)/.dev-installed
 	$(BIN)/python benchmarks/quality.py --collections $(COLLECTIONS)
+
+# ColBERT's codecs: time, overlap with fp32, nDCG, bytes; the figures of docs/colbert.md.
+bench-rerank: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/rerank.py --collections $(COLLECTIONS)
 
 bench-lexical: $(VENV)-bench/bin/.installed
 	$(VENV)-bench/bin/python benchmarks/lexical.py --collections $(COLLECTIONS)
