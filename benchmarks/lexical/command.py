@@ -14,6 +14,7 @@ from typing import Any
 
 import m3search
 from lexical import bm25_texts, generated
+from lexical.brief import brief
 from lexical.collection import Collection, cached, load
 from lexical.engines import OPTIONAL, PEERS, SLOW
 from lexical.engines.ours import LEG, Ours
@@ -127,6 +128,7 @@ def _write(record: dict[str, Any], out: Path, *, drawn: bool) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     out.with_suffix(".md").write_text(report(record, lines(record["collections"])))
+    out.with_name(f"{out.stem}-brief.md").write_text(brief(record))
     if drawn:
         try:
             plot(record, out.with_suffix(".svg"))
