@@ -106,8 +106,7 @@ class Index:
         """Encode documents once, store them, and open the index.
 
         Args:
-            docs: any iterable, consumed as it comes: texts, mappings with id (or _id, doc_id), text, title and metadata,
-                or Documents.
+            docs: any iterable, consumed as it comes: texts, Documents, mappings of id (or _id, doc_id), text, title, metadata.
             path: folder of the new index; None: a temporary one, which `save` keeps.
             encoder: "mini", a hub name such as "BAAI/bge-m3", a folder, or a loaded Encoder; None: no encoder, for BM25
                 alone or with `encodings`.
