@@ -26,6 +26,7 @@ _PACKAGES = (
         "numpy",
         "scipy",
         "lmdb",
+        "numba",
         "msgpack",
     ),
     *("PyStemmer", "filelock", "platformdirs", "typer", "rich"),
@@ -49,7 +50,7 @@ class Check:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Show versions and threads, and run torch, FAISS, LMDB and the embedded encoder once; exit code 1 if one fails.
+    """Show versions and threads, and run torch, FAISS, the loops, LMDB and the embedded encoder; exit code 1 if one fails.
 
     Example: m3search doctor
     """
@@ -116,6 +117,14 @@ def _faiss() -> str:
     return f"{faiss.omp_get_max_threads()} threads, {faiss.get_compile_options().strip()}"
 
 
+def _loops() -> str:
+    from m3search import retrieval
+
+    compiled = retrieval.ensure_compiled(note) > 0
+    retrieval.warm()
+    return "compiled" if compiled else "loaded from numba's cache"
+
+
 def _store() -> str:
     from m3search.index import Index
 
@@ -136,4 +145,4 @@ def _mini() -> str:
     return f"{encoder.dim} dims, {encodings.lexical.nnz} lexical weights, on {encoder.device}"
 
 
-_CHECKS = {"torch": _torch, "faiss": _faiss, "store": _store, "encoder mini": _mini}
+_CHECKS = {"torch": _torch, "faiss": _faiss, "search loops": _loops, "store": _store, "encoder mini": _mini}

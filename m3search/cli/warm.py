@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from m3search.cli.terminal import AsJson, print_json
+from m3search.cli.terminal import AsJson, note, print_json
 
 
 def warm(as_json: AsJson = False) -> None:
@@ -14,7 +14,7 @@ def warm(as_json: AsJson = False) -> None:
     """
     from m3search import retrieval
 
-    seconds = retrieval.warm()
+    seconds = retrieval.warm(note)
     if as_json:
         print_json({"seconds": seconds})
     else:
