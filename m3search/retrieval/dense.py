@@ -9,7 +9,6 @@ themselves propose.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,21 +37,20 @@ class DenseLeg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages; -inf as bound when none is left. All score 0 for a query without a vector."""
-        vector = np.zeros(0, np.float32) if query.dense is None else query.dense
-        wide = vector.astype(np.float64)
-        asked = _Asked(vector, wide, _rounding(wide, snapshot.dense_norm), depth, query.dense_effort)
+        slack = 0.0 if query.dense is None else _rounding(query.length, len(query.dense), snapshot.dense_norm)
         parts = [
-            _search_segment(asked, segment, bitmap) for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
+            _search_segment(query, segment, bitmap, depth, slack)
+            for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
         ]
         return Candidates.merge(parts, depth)
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact inner products f64[n]; 0 for a query without a vector."""
         scores = np.zeros(len(docids))
-        if query.dense is not None:
+        if query.wide is not None:
             for segment, positions, rows in snapshot.split(docids):
                 assert segment.vectors is not None
-                scores[positions] = inner_products(query.dense, segment.vectors, rows)
+                scores[positions] = _scores(query.wide, segment.vectors, rows)
         return scores
 
 
@@ -77,69 +75,63 @@ def _scores(
     return scores
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """What every segment is asked."""
-
-    vector: NDArray[np.float32]
-    wide: NDArray[np.float64]
-    slack: float
-    depth: int
-    effort: int | None
-
-
 def rounding(vector: NDArray[np.float32], norm: float) -> float:
     """How far a float32 inner product, summed in any order, can be off: gamma_d |q| |d|, and what underflow takes.
 
     inf where it could overflow. Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1; the
     second term allows for a processor that is set to flush subnormal numbers to zero.
     """
-    return _rounding(vector.astype(np.float64), norm)
+    wide = vector.astype(np.float64)
+    return _rounding(math.sqrt(wide @ wide), len(vector), norm)
 
 
-def _rounding(wide: NDArray[np.float64], norm: float) -> float:
-    length = math.sqrt(wide @ wide)
+def _rounding(length: float, dim: int, norm: float) -> float:
     if length * norm > _LARGEST:
         return np.inf
-    steps = len(wide) * _UNIT_ROUNDOFF
-    return steps / (1 - steps) * length * norm + _SMALLEST_NORMAL * len(wide) * (2 + length + norm)
+    steps = dim * _UNIT_ROUNDOFF
+    return steps / (1 - steps) * length * norm + _SMALLEST_NORMAL * dim * (2 + length + norm)
 
 
-def _search_segment(asked: _Asked, segment: Segment, bitmap: NDArray[np.uint8] | None) -> Candidates:
-    vectors, depth, slack = segment.vectors, asked.depth, asked.slack
+def _search_segment(
+    query: Query, segment: Segment, bitmap: NDArray[np.uint8] | None, depth: int, slack: float
+) -> Candidates:
+    vectors, base = segment.vectors, segment.base
     assert vectors is not None
     count = len(vectors) if bitmap is None else int(np.bitwise_count(bitmap).sum())
-    if count > depth and 0 < slack < np.inf:
-        found = None if segment.dense_index is None else _propose(asked, segment, bitmap, count)
+    if query.dense is not None and count > depth and 0 < slack < np.inf:
+        found = None if segment.dense_index is None else _propose(query, segment, bitmap, count, depth, slack)
         if found is not None:
             return found
         # one more than the depth: the score that the cut leaves out is the bound
-        rows, scores = exhaustive(asked.vector, vectors, bitmap, depth + 1)
+        rows, scores = exhaustive(query.dense, vectors, bitmap, depth + 1)
         if slack <= _COARSE * abs(scores[0]):
-            return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, slack=slack, postings=count)
+            return Candidates.top(rows + base, scores, depth, floor=-np.inf, slack=slack, postings=count)
     rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
-    scores = _scores(asked.wide, vectors, rows) if len(asked.wide) else np.zeros(count)
-    return Candidates.top(rows + segment.base, scores, depth, floor=-np.inf, postings=count, exact=True)
+    scores = np.zeros(count) if query.wide is None else _scores(query.wide, vectors, rows)
+    return Candidates.top(rows + base, scores, depth, floor=-np.inf, postings=count, exact=True)
 
 
-def _propose(asked: _Asked, segment: Segment, bitmap: NDArray[np.uint8] | None, count: int) -> Candidates | None:
+def _propose(
+    query: Query, segment: Segment, bitmap: NDArray[np.uint8] | None, count: int, depth: int, slack: float
+) -> Candidates | None:
     """What the segment's approximate index proposes, scored; None where an exhaustive search is to be made."""
-    found = proposals(asked.vector, segment, bitmap, count, asked.depth, asked.effort)
+    assert query.dense is not None
+    assert query.wide is not None
+    assert segment.vectors is not None
+    found = proposals(query.dense, segment, bitmap, count, depth, query.dense_effort)
     if found is None:
         return None
-    assert segment.vectors is not None
     rows, effort = found
-    few = len(rows) <= _FEW
-    scores = _scores(asked.wide, segment.vectors, rows, ordered=few)
-    best = float(scores[0] if few else scores.max())
-    if asked.slack > _COARSE * abs(best):  # codes say even less than float32 does
+    looked = len(rows)
+    few = looked <= _FEW
+    scores = _scores(query.wide, segment.vectors, rows, ordered=few)
+    if slack > _COARSE * abs(float(scores[0] if few else scores.max())):  # codes say even less than float32 does
         return None
-    docids, looked, depth = rows + segment.base, len(rows), asked.depth
+    if segment.base:
+        rows += segment.base
     if few:
-        return Candidates(
-            docids[:depth], scores[:depth], float(scores[depth]), postings=looked, effort=effort, exact=True
-        )
-    return Candidates.top(docids, scores, depth, floor=-np.inf, postings=looked, effort=effort, exact=True)
+        return Candidates(rows[:depth], scores[:depth], float(scores[depth]), 0.0, looked, effort, exact=True)
+    return Candidates.top(rows, scores, depth, floor=-np.inf, postings=looked, effort=effort, exact=True)
 
 
 def exhaustive(

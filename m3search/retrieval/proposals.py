@@ -55,10 +55,14 @@ def proposals(
     """
     index, passages = segment.dense_index, segment.info.passages
     assert index is not None
-    wanted = min(proposed(depth), count)
+    wanted = proposed(depth)
     if effort is None:
         effort = math.ceil(segment.info.statistics["dense_effort"] * max(1.0, depth / _MEASURED_DEPTH))
-    effort = min(effort, passages)
+    elif (
+        index.kind == "hnsw" and effort < wanted
+    ):  # the user's word: a walk that keeps fewer in view has no more to give
+        wanted = max(effort, depth + 1)
+    wanted, effort = min(wanted, count), min(effort, passages)
     share = count / passages
     if bitmap is not None and not _exhaustive_is_cheaper(index, passages, count, math.ceil(effort / share)):
         rows, looked, used = _unfiltered(vector, index, bitmap, wanted, effort, max(share, _MOSTLY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
@@ -24,6 +25,8 @@ class Query:
 
     Attributes:
         dense: f32[dim].
+        wide: the same in float64.
+        length: of this vector.
         tokens: u32[q] lexical token ids, ascending.
         token_weights: f32[q] > 0.
         terms: BM25 terms, ascending by UTF-8 bytes.
@@ -40,19 +43,25 @@ class Query:
     term_counts: NDArray[np.float64]
     colbert: NDArray[np.float32] | None
     dense_effort: int | None = None
+    wide: NDArray[np.float64] | None = None
+    length: float = 0.0
     statistics: WeakKeyDictionary[Snapshot, TermStatistics] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @classmethod
     def of(cls, encodings: Encodings | None, counts: Mapping[str, int] | None, dense_effort: int | None = None) -> Self:
         """From the encodings of one text and its BM25 term frequencies."""
         tokens, weights = np.empty(0, np.uint32), np.empty(0, np.float32)
-        dense = colbert = None
+        dense = wide = colbert = None
+        length = 0.0
         if encodings is not None:
             if encodings.lexical is not None:
                 tokens = encodings.lexical.indices.astype(np.uint32)
                 weights = encodings.lexical.data.astype(np.float32)
-            dense = None if encodings.dense is None else encodings.dense[0]
+            if encodings.dense is not None:
+                dense = encodings.dense[0]
+                wide = dense.astype(np.float64)
+                length = math.sqrt(wide @ wide)
             colbert = None if encodings.colbert is None else encodings.colbert[0]
         terms = tuple(sorted(counts, key=str.encode)) if counts else ()
         frequencies = np.array([counts[term] for term in terms], np.float64) if counts else np.empty(0, np.float64)
-        return cls(dense, tokens, weights, terms, frequencies, colbert, dense_effort)
+        return cls(dense, tokens, weights, terms, frequencies, colbert, dense_effort, wide, length)
