@@ -45,7 +45,9 @@ class ScipyRows:
         del collection, folder, truth, ks
         assert self._matrix is not None
         matrix, self._matrix = self._matrix, None
-        return Opened([_Rows(matrix), _Tuned(matrix)], matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)
+        return Opened(
+            [_Rows(matrix), _Tuned(matrix)], matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+        )
 
 
 class _Rows:
