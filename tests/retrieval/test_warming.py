@@ -29,6 +29,17 @@ assert sum(field_search.search_field.stats.cache_hits.values()) == 1
 warm()
 """
 
+LOSE_A_LOOP = """
+from pathlib import Path
+from m3search import Index
+with Index.open(sys.argv[1]) as index:
+    lost = list(Path(sys.argv[2]).rglob("term_lookup.find_terms*"))
+    assert lost
+    for file in lost:
+        file.unlink()
+    assert index.search("another")[0].text == "another text"
+"""
+
 OPEN_OTHER_SOURCES = """
 from m3search.retrieval import warming
 from m3search.retrieval.loop_cache import LoopCache
@@ -114,6 +125,11 @@ class TestReadOnlyPackage:
         before = {path: path.stat().st_mtime_ns for path in installation.kept()}
         assert installation.run(SEARCH, installation.folder / "index-0") == ""
         assert {path: path.stat().st_mtime_ns for path in installation.kept()} == before
+
+    def test_whoever_finds_a_loop_gone_at_the_first_search_is_told_too(self, installation, first_messages):
+        message = installation.run(LOSE_A_LOOP, installation.folder / "index-0", installation.cache)
+        assert (message.count(COMPILES), message.count(COMPILED)) == (0, 1)
+        assert installation.run(SEARCH, installation.folder / "index-0") == ""
 
     def test_a_change_in_a_file_that_numba_does_not_compare_is_noticed(self, installation, first_messages):
         """search_field is compiled with block_max in it; numba looks at field_search.py only."""
