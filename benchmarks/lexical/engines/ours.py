@@ -130,6 +130,7 @@ def _build(count: int, folder: Path | None, batches: Iterator[Encodings], size: 
         folder,
         encoder=None,
         bm25=False,
+        dense="flat",
         encodings=batches,
         segment_size=size,
         overwrite=True,
