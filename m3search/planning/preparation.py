@@ -136,7 +136,9 @@ def _encode(
 def _checked_effort(effort: int | None) -> int | None:
     if effort is None or (isinstance(effort, int) and not isinstance(effort, bool) and effort >= 1):
         return effort
-    raise QueryError(f"dense_effort is {effort!r}: give a whole number from 1, or None for what was measured at the build")
+    raise QueryError(
+        f"dense_effort is {effort!r}: give a whole number from 1, or None for what was measured at the build"
+    )
 
 
 def _checked(encodings: Encodings, config: IndexConfig) -> Encodings:

@@ -79,7 +79,9 @@ class Segment:
                 self.dense_index = self._dense_index(directory, config.dense_dim)
         if config.colbert_dim is not None:
             codec = config.colbert_codec
-            arrays = {name: array for suffix in files_of(codec) for name, array in self._file(directory, suffix).items()}
+            arrays = {
+                name: array for suffix in files_of(codec) for name, array in self._file(directory, suffix).items()
+            }
             self.tokens = TokenVectors(arrays, info.passages, config.colbert_dim, codec, info.file_name("colbert"))
         if config.vocab_size is not None:
             self.fields["lexical"] = self._field("lexical", LEXICAL_ARRAYS, config)
