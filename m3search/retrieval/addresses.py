@@ -68,7 +68,7 @@ def _pairs(arrays: Iterable[NDArray[Any]]) -> Iterable[int]:
 
 
 @intrinsic
-def _pointer(typing_context: Any, address: Any, dtype: Any) -> Any:  # noqa: ANN401, ARG001 - numba's protocol
+def pointer(typing_context: Any, address: Any, dtype: Any) -> Any:  # noqa: ANN401, ARG001 - numba's protocol
     """An address as a pointer to this type."""
     pointer = types.CPointer(dtype.dtype)
 
@@ -97,18 +97,18 @@ def postings_at(row: NDArray[np.int64]) -> BlockArrays:
     groups = (blocks + GROUP - 1) // GROUP
     at = row[_POSTINGS:_ROWS]
     return BlockArrays(
-        carray(_pointer(at[0], np.uint32), (at[1],)),
-        carray(_pointer(at[2], np.float32), (at[3],)),
-        carray(_pointer(at[4], np.uint16), (at[5], _RANKS)),
-        carray(_pointer(at[6], np.int64), (at[7],)),
-        carray(_pointer(at[8], np.uint32), (at[9],)),
-        carray(_pointer(at[10], np.uint32), (at[11],)),
-        carray(_pointer(at[12], np.int64), (at[13],)),
-        carray(_pointer(at[14], np.uint8), (at[15], blocks)),
-        carray(_pointer(at[16], np.uint8), (at[17], blocks)),
-        carray(_pointer(at[18], np.uint32), (at[19], groups)),
-        carray(_pointer(at[20], np.uint16), (at[21],)),
-        carray(_pointer(at[22], np.uint8), (at[23], BLOCK * blocks)),
+        carray(pointer(at[0], np.uint32), (at[1],)),
+        carray(pointer(at[2], np.float32), (at[3],)),
+        carray(pointer(at[4], np.uint16), (at[5], _RANKS)),
+        carray(pointer(at[6], np.int64), (at[7],)),
+        carray(pointer(at[8], np.uint32), (at[9],)),
+        carray(pointer(at[10], np.uint32), (at[11],)),
+        carray(pointer(at[12], np.int64), (at[13],)),
+        carray(pointer(at[14], np.uint8), (at[15], blocks)),
+        carray(pointer(at[16], np.uint8), (at[17], blocks)),
+        carray(pointer(at[18], np.uint32), (at[19], groups)),
+        carray(pointer(at[20], np.uint16), (at[21],)),
+        carray(pointer(at[22], np.uint8), (at[23], BLOCK * blocks)),
     )
 
 
@@ -117,12 +117,12 @@ def rows_at(row: NDArray[np.int64]) -> Rows:
     """The forward store that a field's row points at."""
     at = row[_ROWS:]
     return Rows(
-        carray(_pointer(at[0], np.int64), (at[1],)),
-        carray(_pointer(at[2], np.uint32), (at[3],)),
-        carray(_pointer(at[4], np.uint16), (at[5] * (1 - row[_WIDE]),)),
-        carray(_pointer(at[4], np.uint32), (at[5] * row[_WIDE],)),
-        carray(_pointer(at[6], np.uint32), (at[7],)),
-        carray(_pointer(at[8], np.uint32), (at[9],)),
+        carray(pointer(at[0], np.int64), (at[1],)),
+        carray(pointer(at[2], np.uint32), (at[3],)),
+        carray(pointer(at[4], np.uint16), (at[5] * (1 - row[_WIDE]),)),
+        carray(pointer(at[4], np.uint32), (at[5] * row[_WIDE],)),
+        carray(pointer(at[6], np.uint32), (at[7],)),
+        carray(pointer(at[8], np.uint32), (at[9],)),
     )
 
 
@@ -131,19 +131,19 @@ def scratch_at(row: NDArray[np.int64]) -> Scratch:
     """The arrays that a thread's row points at."""
     terms = row[len(row) - 1]
     return Scratch(
-        carray(_pointer(row[0], np.uint32), (row[1],)),
-        carray(_pointer(row[2], np.uint32), (row[3],)),
-        carray(_pointer(row[4], np.uint32), (row[5],)),
-        carray(_pointer(row[6], np.int32), (row[7],)),
-        carray(_pointer(row[8], np.int32), (row[9],)),
-        carray(_pointer(row[10], np.uint32), (row[11],)),
-        carray(_pointer(row[12], np.uint32), (row[13],)),
-        carray(_pointer(row[14], np.float64), (row[15],)),
-        carray(_pointer(row[16], np.int32), (row[17],)),
-        carray(_pointer(row[18], np.int32), (row[19],)),
-        carray(_pointer(row[20], np.uint32), (row[21],)),
-        carray(_pointer(row[22], np.int64), (row[23], terms)),
-        carray(_pointer(row[24], np.int64), (row[25], terms)),
+        carray(pointer(row[0], np.uint32), (row[1],)),
+        carray(pointer(row[2], np.uint32), (row[3],)),
+        carray(pointer(row[4], np.uint32), (row[5],)),
+        carray(pointer(row[6], np.int32), (row[7],)),
+        carray(pointer(row[8], np.int32), (row[9],)),
+        carray(pointer(row[10], np.uint32), (row[11],)),
+        carray(pointer(row[12], np.uint32), (row[13],)),
+        carray(pointer(row[14], np.float64), (row[15],)),
+        carray(pointer(row[16], np.int32), (row[17],)),
+        carray(pointer(row[18], np.int32), (row[19],)),
+        carray(pointer(row[20], np.uint32), (row[21],)),
+        carray(pointer(row[22], np.int64), (row[23], terms)),
+        carray(pointer(row[24], np.int64), (row[25], terms)),
     )
 
 
@@ -151,4 +151,4 @@ def scratch_at(row: NDArray[np.int64]) -> Scratch:
 def bitmap_at(address: int, passages: int) -> NDArray[np.uint64]:
     """One word a block: which passages are allowed; empty where the address is 0."""
     words = (passages + BLOCK - 1) // BLOCK
-    return carray(_pointer(address, np.uint64), (words if address else 0,))
+    return carray(pointer(address, np.uint64), (words if address else 0,))

@@ -48,9 +48,11 @@ class DenseLeg:
         """Exact inner products f64[n]; 0 for a query without a vector."""
         scores = np.zeros(len(docids))
         if query.wide is not None:
+            from m3search.retrieval.products import scores_of
+
             for segment, positions, rows in snapshot.split(docids):
                 assert segment.vectors is not None
-                scores[positions] = _scores(query.wide, segment.vectors, rows)
+                scores[positions] = scores_of(query.wide, segment.vectors, rows)
         return scores
 
 
@@ -58,21 +60,9 @@ def inner_products(
     vector: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """f64[n] inner products of some rows, each summed alone and in one order."""
-    return _scores(vector.astype(np.float64), matrix, rows)
+    from m3search.retrieval.products import scores_of
 
-
-def _scores(
-    wide: NDArray[np.float64], matrix: NDArray[np.float32], rows: NDArray[np.int64], *, ordered: bool = False
-) -> NDArray[np.float64]:
-    """The same for f64[dim]; `ordered` puts the rows in the order of their scores."""
-    from m3search.retrieval.products import score_rows
-
-    scores = np.empty(len(rows))
-    if matrix.flags.writeable:  # stored ones are not, and one kind of array is all that is compiled for
-        matrix = matrix.view()
-        matrix.flags.writeable = False
-    score_rows(wide, matrix, rows, scores, ordered)
-    return scores
+    return scores_of(vector.astype(np.float64), matrix, rows)
 
 
 def rounding(vector: NDArray[np.float32], norm: float) -> float:
@@ -107,7 +97,7 @@ def _search_segment(
         if slack <= _COARSE * abs(scores[0]):
             return Candidates.top(rows + base, scores, depth, floor=-np.inf, slack=slack, postings=count)
     rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
-    scores = np.zeros(count) if query.wide is None else _scores(query.wide, vectors, rows)
+    scores = np.zeros(count) if query.dense is None else inner_products(query.dense, vectors, rows)
     return Candidates.top(rows + base, scores, depth, floor=-np.inf, postings=count, exact=True)
 
 
@@ -115,23 +105,14 @@ def _propose(
     query: Query, segment: Segment, bitmap: NDArray[np.uint8] | None, count: int, depth: int, slack: float
 ) -> Candidates | None:
     """What the segment's approximate index proposes, scored; None where an exhaustive search is to be made."""
-    assert query.dense is not None
-    assert query.wide is not None
-    assert segment.vectors is not None
-    found = proposals(query.dense, segment, bitmap, count, depth, query.dense_effort)
-    if found is None:
+    found = proposals(query, segment, bitmap, count, depth)
+    if found is None or slack > _COARSE * abs(float(found.scores[0])):  # codes say even less than float32 does
         return None
-    rows, effort = found
-    looked = len(rows)
-    few = looked <= _FEW
-    scores = _scores(query.wide, segment.vectors, rows, ordered=few)
-    if slack > _COARSE * abs(float(scores[0] if few else scores.max())):  # codes say even less than float32 does
-        return None
+    rows, scores, effort = found
+    docids = rows[:depth]
     if segment.base:
-        rows += segment.base
-    if few:
-        return Candidates(rows[:depth], scores[:depth], float(scores[depth]), 0.0, looked, effort, exact=True)
-    return Candidates.top(rows, scores, depth, floor=-np.inf, postings=looked, effort=effort, exact=True)
+        docids = docids + segment.base
+    return Candidates(docids, scores[:depth], float(scores[depth]), 0.0, len(rows), effort, exact=True)
 
 
 def exhaustive(

@@ -35,6 +35,7 @@ SOURCES = (
     "retrieval/compiling.py",
     "retrieval/field_search.py",
     "retrieval/forward.py",
+    "retrieval/graph_walk.py",
     "retrieval/intrinsics.py",
     "retrieval/max_sim.py",
     "retrieval/packed_query.py",

@@ -1,7 +1,7 @@
-"""Products: inner products of a query with stored rows, in float64, in a compiled loop.
+"""Products: inner products of a query with stored rows, in float64, in a compiled loop; and the rows that a graph proposes.
 
-Imports numba. Invariant: the one routine that makes a dense score; a row's product is summed in an order that its length alone
-decides, so it is the same to the last bit in any company, whoever proposed the row.
+Imports numba. Invariant: `score` is the one routine that makes a dense score; a row's product is summed in an order that its
+length alone decides, so it is the same to the last bit in any company, whoever proposed the row.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from m3search.retrieval.compiling import borrowing
+from m3search.retrieval.compiling import borrowing, compiled
+from m3search.retrieval.graph_walk import LARGEST_EFFORT, graph_addresses, walk, walk_scratch
 from m3search.retrieval.intrinsics import prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from m3search.storage import DenseIndex
 
 _LINE = 16  # numbers of a cache line
 _TOGETHER = 4  # rows
@@ -29,23 +32,46 @@ def _product(vector: NDArray[np.float64], row: NDArray[np.float32]) -> float:
     return total
 
 
+@compiled
+def score(
+    wide: NDArray[np.float64],
+    matrix: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    ordered: bool,
+    vector: NDArray[np.float32],
+    effort: int,
+    graph: NDArray[np.int64],
+    scratch: NDArray[np.int64],
+) -> int:
+    """The products of some rows; how many these are.
+
+    Args:
+        wide: f64[dim].
+        matrix: f32[n, dim], read-only.
+        rows: i64[m], within the matrix; put in order by (-score, row) if that is asked for.
+        scores: f64[m], is filled.
+        ordered: whether to put them in order, quickly where they nearly are.
+        vector: the same as `wide` in float32.
+        effort: if not 0, the rows are first found by `walk`.
+        graph: see `walk`.
+        scratch: see `walk`.
+    """
+    count = len(rows)
+    if effort:
+        count = walk(graph, scratch, vector, effort, rows)
+    _score_rows(wide, matrix, rows[:count], scores, ordered)
+    return count
+
+
 @borrowing
-def score_rows(
-    vector: NDArray[np.float64],
+def _score_rows(
+    wide: NDArray[np.float64],
     matrix: NDArray[np.float32],
     rows: NDArray[np.int64],
     scores: NDArray[np.float64],
     ordered: bool,
 ) -> None:
-    """The products of some rows.
-
-    Args:
-        vector: f64[dim].
-        matrix: f32[n, dim], read-only.
-        rows: i64[m], within the matrix; put in the order of the scores if that is asked for.
-        scores: f64[m], is filled.
-        ordered: whether to put the rows in order by (-score, row), which takes m * m / 4 steps.
-    """
     count, dim = len(rows), matrix.shape[1]
     numbers = matrix.reshape(-1)
     for first in range(0, count, _TOGETHER):
@@ -56,7 +82,7 @@ def score_rows(
                 prefetch(numbers, rows[number] * dim + line)
         for number in range(first, last):
             row = rows[number]
-            score = _product(vector, matrix[row, :])
+            score = _product(wide, matrix[row, :])
             place = number
             if ordered:
                 while place > 0 and (
@@ -65,3 +91,44 @@ def score_rows(
                     scores[place], rows[place] = scores[place - 1], rows[place - 1]
                     place -= 1
             scores[place], rows[place] = score, row
+
+
+__all__ = ["LARGEST_EFFORT", "NOWHERE", "score", "scores_of", "walked"]
+
+NOWHERE = np.zeros(0, np.int64)
+"""For a graph and scratch that are not used."""
+
+
+def scores_of(
+    wide: NDArray[np.float64], matrix: NDArray[np.float32], rows: NDArray[np.int64], *, ordered: bool = False
+) -> NDArray[np.float64]:
+    """f64[m] products of some rows, which are put in their order if that is asked for."""
+    scores = np.empty(len(rows))
+    score(wide, _read_only(matrix), rows, scores, ordered, _NOTHING, 0, NOWHERE, NOWHERE)
+    return scores
+
+
+def walked(
+    vector: NDArray[np.float32],
+    wide: NDArray[np.float64],
+    matrix: NDArray[np.float32],
+    index: DenseIndex,
+    wanted: int,
+    effort: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows i64[<= wanted] that an HNSW index proposes, and their products f64; ordered by (-product, row)."""
+    rows, scores = np.empty(wanted, np.int64), np.empty(wanted)
+    graph, scratch = graph_addresses(index), walk_scratch(index)
+    count = score(wide, _read_only(matrix), rows, scores, True, vector, effort, graph, scratch)
+    return (rows, scores) if count == wanted else (rows[:count], scores[:count])
+
+
+def _read_only(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Stored vectors are, and one kind of array is all that is compiled for."""
+    if matrix.flags.writeable:
+        matrix = matrix.view()
+        matrix.flags.writeable = False
+    return matrix
+
+
+_NOTHING = np.zeros(0, np.float32)

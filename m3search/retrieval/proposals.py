@@ -1,7 +1,7 @@
 """Proposals: the passages that a segment's approximate index names, and when it is better not asked.
 
-Imports storage's readers. Invariant: it gives more than `depth` passages, all of them allowed, or nothing; a segment that it
-gives nothing for is scored exhaustively, so there are as many results as a search of every vector has.
+Imports storage's readers, and numba on use. Invariant: it gives more than `depth` passages, all of them allowed, or nothing; a
+segment that it gives nothing for is scored exhaustively, so there are as many results as a search of every vector has.
 
 A filter hides what a search comes by: where one passage in ten is allowed, ten times as many are looked at. What counts is how
 many are allowed near the query, not only how many are anywhere: deleted documents of one topic, or a filter that keeps a query
@@ -11,7 +11,7 @@ out of its own, would else leave a search looking where nothing is allowed.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from m3search.storage import proposed
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from m3search.retrieval.query import Query
     from m3search.storage import DenseIndex, Segment
 
 _MEASURED_DEPTH = 100
@@ -35,25 +36,34 @@ _CODE_A_NUMBER = 0.25  # scoring the codes of a list
 _LINK, _LINK_A_NUMBER = 60.0, 0.2  # following a link of the graph, and scoring the code at its end
 
 
+class Proposed(NamedTuple):
+    """Passages that an index proposed, best first.
+
+    Attributes:
+        rows: i64[n], numbers in the segment, ordered by (-score, row).
+        scores: f64[n], exact.
+        effort: nprobe or efSearch.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    effort: int
+
+
 def proposals(
-    vector: NDArray[np.float32],
-    segment: Segment,
-    bitmap: NDArray[np.uint8] | None,
-    count: int,
-    depth: int,
-    effort: int | None,
-) -> tuple[NDArray[np.int64], int] | None:
-    """Likely best passages i64[> depth] of a segment, in no order, and the effort that found them.
+    query: Query, segment: Segment, bitmap: NDArray[np.uint8] | None, count: int, depth: int
+) -> Proposed | None:
+    """More than `depth` likely best passages of a segment; None where an exhaustive search is to be made.
 
     Args:
-        vector: f32[dim].
+        query: with a vector; its effort is that of an unfiltered search; if it has none, it is what was measured at the build,
+            more for a greater depth.
         segment: with a dense index.
         bitmap: the passages that may be found, packed; None: all.
         count: how many these are, more than `depth`.
         depth: how many are wanted.
-        effort: of an unfiltered search, as the user wants it; None: as was measured at the build, more for a greater depth.
     """
-    index, passages = segment.dense_index, segment.info.passages
+    index, passages, effort = segment.dense_index, segment.info.passages, query.dense_effort
     assert index is not None
     wanted = proposed(depth)
     if effort is None:
@@ -65,15 +75,15 @@ def proposals(
     wanted, effort = min(wanted, count), min(effort, passages)
     share = count / passages
     if bitmap is not None and not _exhaustive_is_cheaper(index, passages, count, math.ceil(effort / share)):
-        rows, looked, used = _unfiltered(vector, index, bitmap, wanted, effort, max(share, _MOSTLY))
-        if len(rows) > depth:
-            return rows, used
-        share = min(share, max(len(rows), 0.5) / max(looked, 1))
+        found, looked = _unfiltered(query, segment, index, bitmap, wanted, effort, max(share, _MOSTLY))
+        if len(found.rows) > depth:
+            return found
+        share = min(share, max(len(found.rows), 0.5) / max(looked, 1))
     raised = index.limited(math.ceil(effort / share), wanted)
     while not _exhaustive_is_cheaper(index, passages, count, raised):
-        rows = index.nearest(vector, wanted, raised, bitmap)
-        if len(rows) > depth:
-            return rows, raised
+        found = _nearest(query, segment, index, wanted, raised, bitmap)
+        if len(found.rows) > depth:
+            return found
         if raised == index.limited(2 * raised, wanted):
             break
         raised = index.limited(2 * raised, wanted)
@@ -81,18 +91,38 @@ def proposals(
 
 
 def _unfiltered(
-    vector: NDArray[np.float32], index: DenseIndex, bitmap: NDArray[np.uint8], wanted: int, effort: int, share: float
-) -> tuple[NDArray[np.int64], int, int]:
+    query: Query,
+    segment: Segment,
+    index: DenseIndex,
+    bitmap: NDArray[np.uint8],
+    wanted: int,
+    effort: int,
+    share: float,
+) -> tuple[Proposed, int]:
     """The allowed among the nearest passages, so many that `wanted` are there if this share is allowed near the query.
 
     Returns:
-        Rows, among how many they were, and the effort.
+        What is allowed, and among how many that was.
     """
     asked = min(math.ceil(_ROOM * wanted / share), index.passages)
-    used = index.limited(math.ceil(effort / share), asked)
-    nearest = index.nearest(vector, asked, used)
-    allowed = (bitmap[nearest >> 3] >> (nearest & 7) & 1).astype(bool)
-    return nearest[allowed], len(nearest), used
+    rows, scores, used = _nearest(query, segment, index, asked, index.limited(math.ceil(effort / share), asked), None)
+    allowed = (bitmap[rows >> 3] >> (rows & 7) & 1).astype(bool)
+    return Proposed(rows[allowed], scores[allowed], used), len(rows)
+
+
+def _nearest(
+    query: Query, segment: Segment, index: DenseIndex, wanted: int, effort: int, bitmap: NDArray[np.uint8] | None
+) -> Proposed:
+    from m3search.retrieval.products import LARGEST_EFFORT, scores_of, walked
+
+    vector, wide, vectors = query.dense, query.wide, segment.vectors
+    assert vector is not None
+    assert wide is not None
+    assert vectors is not None
+    if bitmap is None and index.kind == "hnsw" and effort <= LARGEST_EFFORT:
+        return Proposed(*walked(vector, wide, vectors, index, wanted, effort), effort)
+    rows = index.nearest(vector, wanted, effort, bitmap)
+    return Proposed(rows, scores_of(wide, vectors, rows, ordered=True), effort)
 
 
 def _exhaustive_is_cheaper(index: DenseIndex, passages: int, count: int, effort: int) -> bool:

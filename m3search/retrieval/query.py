@@ -58,7 +58,7 @@ class Query:
                 tokens = encodings.lexical.indices.astype(np.uint32)
                 weights = encodings.lexical.data.astype(np.float32)
             if encodings.dense is not None:
-                dense = encodings.dense[0]
+                dense = np.array(encodings.dense[0])  # contiguous and writable: what the loops are compiled for
                 wide = dense.astype(np.float64)
                 length = math.sqrt(wide @ wide)
             colbert = None if encodings.colbert is None else encodings.colbert[0]

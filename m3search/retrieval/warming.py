@@ -167,12 +167,10 @@ def _term_loops() -> list[Any]:
 
 
 def _vector_loops() -> list[Any]:
-    from m3search.retrieval.products import score_rows
+    from m3search.retrieval import products
 
-    matrix = np.empty((0, 1), np.float32)
-    matrix.flags.writeable = False
-    score_rows(np.empty(1), matrix, np.empty(0, np.int64), np.empty(0), False)
-    return [score_rows]
+    products.scores_of(np.empty(1), np.empty((0, 1), np.float32), np.empty(0, np.int64))
+    return [products.score]
 
 
 def _build_loops() -> list[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,33 @@ if TYPE_CHECKING:
 
 FAISS_SUFFIX = "faiss"
 _MAGIC = {b"IHNs": "hnsw", b"IwSq": "ivf"}  # of FAISS's classes IndexHNSWSQ and IndexIVFScalarQuantizer
+_MOST_LINKS = 256  # of a passage: twice the largest M
 _opened: weakref.WeakValueDictionary[tuple[str, str, bytes], DenseIndex]
 _opening = threading.Lock()
+
+
+class Graph(NamedTuple):
+    """An HNSW index's arrays; from a passage's offset on lie `lowest` links of level 0, then `links` of every higher level.
+
+    Attributes:
+        codes: u8[n * dim].
+        neighbours: i32, passages; below 0 where there is none.
+        offsets: i64[n + 1].
+        scale: f32[dim], what a step of a code is worth.
+        entry: the passage to begin at.
+        levels: above the lowest.
+        lowest: links of a passage on the lowest level.
+        links: on the others.
+    """
+
+    codes: NDArray[np.uint8]
+    neighbours: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    scale: NDArray[np.float32]
+    entry: int
+    levels: int
+    lowest: int
+    links: int
 
 
 class DenseIndex:
@@ -38,6 +63,7 @@ class DenseIndex:
         dim: width of the vectors.
         data: the whole mapped file; empty for one that was just made.
         name: of the file, for messages.
+        addresses: what the loops of retrieval keep of where the graph lies.
     """
 
     def __init__(self, kind: str, passages: int, dim: int, data: memoryview, name: str) -> None:
@@ -46,6 +72,7 @@ class DenseIndex:
         self.dim = dim
         self.data = data
         self.name = name
+        self.addresses: NDArray[np.int64] | None = None
         self._reading = threading.Lock()
         self._index: Any = None
 
@@ -68,6 +95,28 @@ class DenseIndex:
                 if self._index is None:
                     self._index = _parsed(self)
         return self._index
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The arrays of an HNSW index, as views."""
+        import faiss
+
+        hnsw, storage = self.faiss.hnsw, faiss.downcast_index(self.faiss.storage)
+
+        def view(vector: Any) -> NDArray[Any]:  # noqa: ANN401 - FAISS is untyped
+            return np.asarray(faiss.rev_swig_ptr(vector.data(), vector.size()))
+
+        ranges = faiss.vector_to_array(storage.sq.trained)[self.dim :]  # after the smallest values the differences
+        return Graph(
+            codes=view(storage.codes),
+            neighbours=view(hnsw.neighbors),
+            offsets=view(hnsw.offsets).view(np.int64),
+            scale=(ranges / 255).astype(np.float32),
+            entry=int(hnsw.entry_point),
+            levels=int(hnsw.max_level),
+            lowest=int(hnsw.nb_neighbors(0)),
+            links=int(hnsw.nb_neighbors(1)),
+        )
 
     @cached_property
     def fan_out(self) -> int:
@@ -189,11 +238,24 @@ def _fits(index: Any, opened: DenseIndex) -> bool:  # noqa: ANN401 - FAISS is un
     if (index.ntotal, index.d) != (opened.passages, opened.dim):
         return False
     codes = faiss.downcast_index(index.storage) if opened.kind == "hnsw" else index
-    if opened.kind == "hnsw" and (type(codes) is not faiss.IndexScalarQuantizer or codes.ntotal != index.ntotal):
+    if opened.kind == "hnsw" and (
+        type(codes) is not faiss.IndexScalarQuantizer or not _whole(index.hnsw, codes, opened)
+    ):
         return False
     if opened.kind == "ivf" and type(faiss.downcast_index(index.quantizer)) not in (faiss.IndexFlat, faiss.IndexFlatIP):
         return False
     return bool(codes.sq.qtype == faiss.ScalarQuantizer.QT_8bit)
+
+
+def _whole(hnsw: Any, codes: Any, opened: DenseIndex) -> bool:  # noqa: ANN401 - FAISS is untyped
+    """Whether there is an offset and a code for every passage, and somewhere to begin."""
+    sizes = (codes.ntotal, codes.codes.size(), hnsw.offsets.size(), hnsw.levels.size())
+    passages = opened.passages
+    return (
+        sizes == (passages, passages * opened.dim, passages + 1, passages)
+        and 0 <= hnsw.entry_point < passages
+        and hnsw.nb_neighbors(0) <= _MOST_LINKS
+    )
 
 
 _opened = weakref.WeakValueDictionary()

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m3search import Document, Encodings, Index
-from m3search.retrieval import DenseLeg, Query
-from m3search.storage import Environment, Snapshot
+from m3search.retrieval import DenseLeg, Query, products
+from m3search.storage import DenseIndex, Environment, Snapshot
 
 COUNT, DIM, CLUSTERS = 12_000, 64, 60  # fewer are not worth a walk through a graph
 SETTINGS = {"hnsw": {"M": 8, "efConstruction": 80}, "ivf": {"nlist": 64}}
@@ -186,25 +186,30 @@ def test_a_depth_beyond_the_measured_one_takes_more_effort(snapshots):
 @pytest.mark.parametrize("kind", list(SETTINGS))
 def test_where_the_walk_ends_early_it_is_begun_again_with_more_effort(snapshots, kind, monkeypatch):
     """One list of 64, or no way out of a neighbourhood: fewer than are wanted, at first."""
-    snapshot = snapshots[kind, COUNT]
-    index = snapshot.segments[0].dense_index
+    snapshot, vector = snapshots[kind, COUNT], QUERIES[0]
     asked_for = []
-    nearest = type(index).nearest
+    nearest, walked = DenseIndex.nearest, products.walked
 
     def shy(self, vector, count, effort, bitmap=None):
         asked_for.append(effort)
         return nearest(self, vector, count, effort, bitmap)[: 5 if len(asked_for) < 3 else count]
 
-    monkeypatch.setattr(type(index), "nearest", shy)
+    def shy_walk(vector, wide, vectors, index, wanted, effort):
+        asked_for.append(effort)
+        rows, scores = walked(vector, wide, vectors, index, wanted, effort)
+        return (rows[:5], scores[:5]) if len(asked_for) < 3 else (rows, scores)
+
+    monkeypatch.setattr(DenseIndex, "nearest", shy)
+    monkeypatch.setattr(products, "walked", shy_walk)
     first = 14 if kind == "hnsw" else 3
-    found = search(snapshot, QUERIES[0], None, 10, effort=first)
+    found = search(snapshot, vector, None, 10, effort=first)
     assert asked_for == [first, 2 * first, 4 * first]
     assert found.effort == 4 * first
-    asked_for.clear()
-    monkeypatch.setattr(type(index), "nearest", lambda *_: np.zeros(0, np.int64))
-    found = search(snapshot, QUERIES[0], None, 10, effort=14)
+    monkeypatch.setattr(DenseIndex, "nearest", lambda *_: np.zeros(0, np.int64))
+    monkeypatch.setattr(products, "walked", lambda *_: (np.zeros(0, np.int64), np.zeros(0)))
+    found = search(snapshot, vector, None, 10, effort=first)
     assert not found.approximate
-    assert check(snapshot, found, QUERIES[0], np.ones(COUNT, bool), 10) == 1
+    assert check(snapshot, found, vector, np.ones(COUNT, bool), 10) == 1
 
 
 @pytest.mark.parametrize("kind", list(SETTINGS))
