@@ -69,11 +69,12 @@ def test_the_tables_are_well_formed(results: Path) -> None:
         "m3search",
         "m3search, Index.search",
         "scipy term rows",
+        "scipy term rows, tuned",
         "bm25s",
     ]
     assert "1.0000, 1.0000, 1.0000" in engines[2]
     assert "cannot weigh query terms" in engines[-1]
-    assert len(ratios) == 4
+    assert len(ratios) == 5
 
 
 def _results(documents: int, kind: str, **milliseconds: float) -> dict[str, Any]:

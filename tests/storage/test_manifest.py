@@ -13,7 +13,16 @@ from m3search.storage.manifest import FORMAT_VERSION, FileInfo
 
 IDENTITY = EncoderIdentity("mini", "r1", {"model": "53aa"}, "mean", 384, 384, 30522, 256)
 CONFIG = IndexConfig(
-    384, "flat", 30522, 128, "bf16", {"analyzer": {}, "k1": 1.2, "b": 0.75}, IDENTITY, Weights(dense=1), 7
+    dense_dim=384,
+    dense_kind="hnsw",
+    dense_options={"M": 8},
+    vocab_size=30522,
+    colbert_dim=128,
+    colbert_codec="bf16",
+    bm25={"analyzer": {}, "k1": 1.2, "b": 0.75},
+    encoder=IDENTITY,
+    weights=Weights(dense=1),
+    segment_size=7,
 )
 SEGMENT = SegmentInfo("0f" * 16, 5, 9, 2, {"vectors": FileInfo(80, b"x" * 16)}, {"ids": 70}, {"dense_norm": 0.5})
 WHOLE = Manifest(3, CONFIG, (SEGMENT,), "2026-01-02T03:04:05+00:00")
