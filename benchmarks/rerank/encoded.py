@@ -1,13 +1,15 @@
 """EncodedCollection: a BEIR folder's passages and judged queries as the embedded encoder sees them.
 
-Passages are cut as a build cuts them, and encoded once for all codecs.
+Passages are cut as a build cuts them, and encoded once: a build of the collection then finds them in memory, so an index of
+every codec is the one that a user would get.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +27,9 @@ class EncodedCollection:
 
     Attributes:
         name: its folder's.
-        encoder: that made the vectors.
+        encoder: remembers what it made of the passages.
         documents: as they were read.
-        encodings: dense and token vectors of their passages.
+        encodings: dense vectors, lexical weights and token vectors of their passages.
         data: judged queries.
         queries: dense and token vectors of these, in their order.
     """
@@ -45,12 +47,11 @@ class EncodedCollection:
         encoder = Encoder.load("mini", threads=1)
         documents = [accepted.document for accepted in read_documents(open_source(folder))]
         passages = split(documents, encoder.room, encoder.token_spans)
-        contents = [passage.content for found in passages for passage in found]
-        made = encoder.encode(contents, dense=True, lexical=False, colbert=True)
-        offsets = np.cumsum([0, *map(len, passages)])
+        contents = list(dict.fromkeys(passage.content for found in passages for passage in found))
+        encodings = encoder.encode(contents, colbert=True)
         data = load_beir(folder, data_split)
-        asked = encoder.encode(list(data.queries.values()), query=True, dense=True, lexical=False, colbert=True)
-        encodings = Encodings(dense=made.dense, colbert=made.colbert, offsets=offsets)
+        asked = encoder.encode(list(data.queries.values()), query=True, lexical=False, colbert=True)
+        encoder.encode = _remembering(encoder.encode, contents, encodings)  # type: ignore[method-assign]
         return cls(folder.name, encoder, documents, encodings, data, asked)
 
     def workload(self, candidates: int) -> Workload:
@@ -65,3 +66,21 @@ class EncodedCollection:
         ]
         title = f"{self.name}, mini: the best {candidates} passages by dense vectors, {dense.shape[1]} dimensions"
         return Workload(self.name, title, self.encodings.colbert, self.queries.colbert, numbers)
+
+
+def _remembering(
+    encode: Callable[..., Encodings], texts: Sequence[str], encodings: Encodings
+) -> Callable[..., Encodings]:
+    """The same function; what it made of these passages before, it gives again."""
+    places = {text: place for place, text in enumerate(texts)}
+    dense, lexical, colbert = encodings.dense, encodings.lexical, encodings.colbert
+    assert dense is not None
+    assert colbert is not None
+
+    def remembered(wanted: Sequence[str], *, query: bool = False, **outputs: Any) -> Encodings:
+        if query or not all(text in places for text in wanted):
+            return encode(wanted, query=query, **outputs)
+        rows = np.array([places[text] for text in wanted], np.int64)
+        return Encodings(dense=dense[rows], lexical=lexical[rows], colbert=[colbert[row] for row in rows])
+
+    return remembered

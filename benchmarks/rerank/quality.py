@@ -26,11 +26,11 @@ def quality(collection: EncodedCollection, folder: Path) -> dict[str, Any]:
             collection.documents,
             folder / codec,
             encoder=collection.encoder,
-            encodings=collection.encodings,
             colbert=codec,
             overwrite=True,
             progress=False,
         ) as index:
+            passages = index.info()["passages"]
             for name, weights in FIRST.items():
                 if "0" not in values[name]:
                     values[name]["0"] = _value(index, collection, weights, 0)
@@ -38,7 +38,7 @@ def quality(collection: EncodedCollection, folder: Path) -> dict[str, Any]:
                     values[name][f"{codec}/{depth}"] = _value(index, collection, weights + ADDED, depth)
     return {
         "documents": len(collection.documents),
-        "passages": len(collection.encodings),
+        "passages": passages,
         "queries": len(collection.data.queries),
         "values": values,
     }
