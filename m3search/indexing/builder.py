@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _CHUNK_DOCUMENTS = 512
 _CHUNK_CHARACTERS = 1_000_000  # sorts enough texts by length to fill batches, and bounds the vectors in memory
+_CHUNK_TOKEN_BYTES = 512 * 2**20  # of token vectors, where every character is a token; of English, a quarter
 
 
 class PassageEncoder(Protocol):
@@ -136,11 +137,13 @@ class Builder:
     def _encode_all(self, records: Iterator[Record]) -> None:
         """Encode chunk by chunk; without an encoder passages have BM25 terms only."""
         chunk: list[Document] = []
-        characters = 0
+        characters, limit = 0, _CHUNK_CHARACTERS
+        if self._config.colbert_dim is not None:
+            limit = min(limit, _CHUNK_TOKEN_BYTES // (4 * self._config.colbert_dim))
         for accepted in self._accepted(records):
             chunk.append(accepted.document)
             characters += len(accepted.document.content)
-            if len(chunk) >= _CHUNK_DOCUMENTS or characters >= _CHUNK_CHARACTERS:
+            if len(chunk) >= _CHUNK_DOCUMENTS or characters >= limit:
                 self._encode_chunk(chunk)
                 chunk, characters = [], 0
         if chunk:

@@ -46,7 +46,7 @@ def build(path, count=20, seed=0, *, segment_size=7, overwrite=False, dense="aut
         path,
         encoder=None,
         encodings=encodings,
-        colbert="int8",
+        colbert="int8+bits",
         dense=dense,
         segment_size=segment_size,
         overwrite=overwrite,

@@ -254,7 +254,7 @@ def test_a_damaged_document_is_found_when_it_is_read(index):
     )
 
 
-@pytest.mark.parametrize("suffix", ["vectors", "colbert"])
+@pytest.mark.parametrize("suffix", ["vectors", "colbert", "signs"])
 def test_a_damaged_segment_file_is_found(index, suffix):
     path, info = index
     file = path / "segments" / info.file_name(suffix)
