@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from dense.collection import Collection
 from dense.engines import Ours
 from m3search.retrieval.dense import exhaustive
+from m3search.retrieval.products import walked
 
 
 def costs(collection: Collection) -> str:
@@ -38,17 +40,17 @@ def costs(collection: Collection) -> str:
 
 
 def _graph(collection: Collection, queries: NDArray[np.float32], dim: int) -> dict[str, float]:
-    index = _index(collection, "hnsw")
+    segment = _segment(collection, "hnsw")
+    vectors, index = segment.vectors, segment.dense_index
 
-    def walked(effort: int) -> float:
-        return _median(lambda query: index.nearest(query, 10, effort), queries)
+    def walk(effort: int) -> float:
+        return _median(lambda query: walked(query, query.astype(np.float64), vectors, index, 10, effort), queries)
 
-    link = (walked(512) - walked(64)) / (448 * index.fan_out)
-    return {f"a link of the graph, {dim} numbers": link}
+    return {f"a link of the graph, {dim} numbers": (walk(512) - walk(64)) / (448 * index.fan_out)}
 
 
 def _lists(collection: Collection, queries: NDArray[np.float32], count: int, dim: int) -> dict[str, float]:
-    index = _index(collection, "ivf")
+    index = _segment(collection, "ivf").dense_index
 
     def looked_through(effort: int) -> float:
         return _median(lambda query: index.nearest(query, 10, effort), queries)
@@ -57,13 +59,13 @@ def _lists(collection: Collection, queries: NDArray[np.float32], count: int, dim
     return {"a number of a code": (looked_through(lists) - looked_through(1)) / (lists / index.fan_out * count * dim)}
 
 
-def _index(collection: Collection, kind: str):  # noqa: ANN202 - m3search.storage.DenseIndex
+def _segment(collection: Collection, kind: str) -> Any:
     ours, folder = Ours(kind), collection.folder / f"m3search {kind}"
     if not (folder / "store").exists():
         shutil.rmtree(folder, ignore_errors=True)
         ours.build(collection, folder)
     ours.open(collection, folder)
-    return ours.snapshot.segments[0].dense_index
+    return ours.snapshot.segments[0]
 
 
 def _median(search: Callable[[NDArray[np.float32]], object], queries: NDArray[np.float32]) -> float:

@@ -29,11 +29,11 @@ _MOSTLY = 0.5  # where at least this share is allowed near the query, a search t
 _ROOM = 1.1  # for the allowed being a little rarer there
 
 # Nanoseconds on one core of a Zen 4 machine, by benchmarks/dense.py --costs; only their proportions matter.
-_VECTOR_A_NUMBER = 0.17  # scoring one vector after the other
+_VECTOR_A_NUMBER = 0.15  # scoring one vector after the other
 _ALLOWED_A_NUMBER = 0.5  # scoring those of a bitmap, here and there
 _BIT = 1.5  # looking at a passage's bit
-_CODE_A_NUMBER = 0.25  # scoring the codes of a list
-_LINK, _LINK_A_NUMBER = 60.0, 0.2  # following a link of the graph, and scoring the code at its end
+_CODE_A_NUMBER = 0.15  # scoring the codes of a list
+_LINK, _LINK_A_NUMBER = 40.0, 0.22  # following a link of the graph, and scoring the code at its end
 
 
 class Proposed(NamedTuple):
