@@ -21,12 +21,25 @@ def report(record: Mapping[str, Any]) -> str:
     how += f"overlap@{TOP}: how many of the {TOP} best by fp32 are among the {TOP} that were found.\n"
     made = _table(("what", "asked", "found"), rows(lines(record)), right=())
     parts = ["# ColBERT's rerank: codecs\n", where, how, "## Targets\n", made]
+    parts += ["## At a glance\n", glance(record)]
     for name, workload in record["workloads"].items():
         parts += _workload(workload, ordered=name != "generated")
     if record["quality"]:
         parts += ["## nDCG@10\n", ndcg(record)]
     parts += [f"## Disk, {DOCUMENTS:,} documents of {TOKENS} tokens\n", disk(record)]
     return "\n".join(parts)
+
+
+def glance(record: Mapping[str, Any]) -> str:
+    """A row for each contestant: its time on generated vectors, what that is of the einsum's, its overlap on real ones."""
+    speed = record["workloads"]["generated"]["contestants"]
+    real = {name: one["contestants"] for name, one in record["workloads"].items() if name != "generated"}
+    found = []
+    for name, row in speed.items():
+        times = (f"{row['median_ms']:.1f}", f"{speed[EINSUM]['median_ms'] / row['median_ms']:.1f}x")
+        found.append((name, *times, *(f"{one[name][f'overlap@{TOP}']:.4f}" for one in real.values())))
+    head = ("", "ms", "faster", *(f"overlap@{TOP}, {name}" for name in real))
+    return _table(head, found, right=range(1, len(head)))
 
 
 def ndcg(record: Mapping[str, Any]) -> str:
