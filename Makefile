@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections bench-quality bench-lexical bench-rerank lint heads clean
+.PHONY: demo test test-lowest test-collections bench-quality bench-lexical bench-rerank bench-dense lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -46,6 +46,16 @@ $(VENV)-bench/bin/.installed: pyproject.toml benchmarks/lexical/peers.txt
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(VENV)-bench/bin/pip install -q -c constraints.txt -e . -r benchmarks/lexical/peers.txt
+	@touch $@
+
+# Dense indexes beside hnswlib, which is compiled, and usearch: the 1,000,000 vectors take hours of building.
+bench-dense: $(VENV)-bench-dense/bin/.installed
+	$(VENV)-bench-dense/bin/python benchmarks/dense.py
+
+$(VENV)-bench-dense/bin/.installed: pyproject.toml benchmarks/dense/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench-dense
+	$(VENV)-bench-dense/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(VENV)-bench-dense/bin/pip install -q -c constraints.txt -e . -r benchmarks/dense/peers.txt
 	@touch $@
 
 # The encoder's own two heads, fitted again on the demo's text.

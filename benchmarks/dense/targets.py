@@ -39,8 +39,8 @@ def latency(row: Mapping[str, Any], recall: float) -> float | None:
     if recalls[-1] < recall:
         return None
     # of settings that find no more for a longer time none is on the line
-    fastest = np.minimum.accumulate(times[::-1])[::-1]
-    return float(np.exp(np.interp(recall, recalls, np.log(fastest))))
+    on_it = times <= np.minimum.accumulate(times[::-1])[::-1]
+    return float(np.exp(np.interp(recall, recalls[on_it], np.log(times[on_it]))))
 
 
 def lines(collections: Sequence[Mapping[str, Any]]) -> list[Line]:
