@@ -202,7 +202,7 @@ def _meet(
     """Asks for the codes of the passages behind links that this walk has not met: how many there are."""
     passages, dim, lowest, _links, _entry, _levels = numbers
     new = 0
-    for link in range(start, min(start + lowest, len(neighbours))):
+    for link in range(max(start, 0), min(start + lowest, len(neighbours))):
         neighbour = np.int64(neighbours[link])
         if not 0 <= neighbour < passages:
             break
@@ -230,7 +230,7 @@ def _descend(
         better = True
         while better:
             better = False
-            start = offsets[nearest] + lowest + (level - 1) * links
+            start = max(offsets[nearest] + lowest + (level - 1) * links, 0)
             stop = min(start + links, len(neighbours))
             for link in range(start, stop):
                 if 0 <= neighbours[link] < passages:

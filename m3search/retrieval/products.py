@@ -81,7 +81,7 @@ def _score_rows(
             for line in range(0, dim, _LINE):
                 prefetch(numbers, rows[number] * dim + line)
         for number in range(first, last):
-            row = rows[number]
+            row = min(max(rows[number], 0), len(matrix) - 1)  # of what a damaged index proposes, too
             score = _product(wide, matrix[row, :])
             place = number
             if ordered:

@@ -10,7 +10,7 @@ import pytest
 
 from m3search.retrieval import graph_walk
 from m3search.retrieval.dense import inner_products
-from m3search.retrieval.products import walked
+from m3search.retrieval.products import scores_of, walked
 from m3search.storage import DenseIndex
 
 DIMS = [1, 3, 16, 63, 64, 65, 384]
@@ -114,13 +114,22 @@ def test_threads_do_not_share_what_they_work_in():
             assert [rows.tolist() for rows, _ in pool.map(lambda q: walk(index, q, made, 20, 60), queries)] == alone
 
 
-def test_links_to_passages_that_are_not_there_lead_nowhere(monkeypatch):
-    """A graph whose links were overwritten: its checksum would be refused, and still nothing outside is read."""
+def test_links_to_passages_that_are_not_there_lead_nowhere():
+    """A graph whose links and offsets were overwritten: its checksum would be refused, and still nothing outside is read."""
     made = vectors(300, 12)
     index = index_of(made)
     links = faiss.rev_swig_ptr(index.faiss.hnsw.neighbors.data(), index.faiss.hnsw.neighbors.size())
     rng = np.random.default_rng(0)
     links[:] = np.where(rng.random(len(links)) < 0.2, rng.integers(300, 2**31, len(links)), links)
-    for query in vectors(20, 12, seed=1):
-        rows, _ = walk(index, query, made, 10, 50)
-        assert ((rows >= 0) & (rows < 300)).all()
+    offsets = faiss.rev_swig_ptr(index.faiss.hnsw.offsets.data(), index.faiss.hnsw.offsets.size())
+    for damage in (0, 2**63 + 5, 2**62, len(links) - 1):
+        offsets[rng.random(len(offsets)) < 0.1] = damage
+        for query in vectors(20, 12, seed=1):
+            rows, _ = walk(index, query, made, 10, 50)
+            assert ((rows >= 0) & (rows < 300)).all()
+
+
+def test_rows_that_are_not_there_are_scored_as_others():
+    made = vectors(5, 12)
+    scores = scores_of(made[0].astype(np.float64), made, np.array([-1, 4, 5, 2**62, -(2**62)]))
+    assert scores.tolist() == inner_products(made[0], made, np.array([0, 4, 4, 4, 0])).tolist()
