@@ -6,6 +6,7 @@ What a user would do once for a query, such as setting the effort, is `prepare`;
 from __future__ import annotations
 
 import importlib.metadata
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,8 +166,10 @@ class Ours:
     def open(self, collection: Collection, folder: Path) -> int:
         """The file of the index; exact scores come from the stored vectors, which are counted aside."""
         del collection
+        started = time.process_time()
         with Index.open(folder) as index:
-            self.notes = index.info()["dense"]
+            opened = time.process_time() - started  # most of it to compare the checksum of the index
+            self.notes = {**index.info()["dense"], "open_seconds": opened}
         self.snapshot = Snapshot.latest(Environment.open(folder / "store"), folder)
         self._allowed = self.snapshot.allowed(None)
         assert len(self.snapshot.segments) == 1
