@@ -15,11 +15,12 @@ import numba
 import torch
 
 import m3search
-from m3search import retrieval
+from m3search import Encoder, retrieval
+from m3search.evaluation import load_beir
 from rerank.costs import costs
 from rerank.encoded import EncodedCollection
 from rerank.measurement import Plan, measure, say
-from rerank.quality import quality
+from rerank.quality import build, quality
 from rerank.report import report
 from rerank.workload import Shape, generated
 
@@ -32,6 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parsed(arguments)
     torch.set_num_threads(1)
     retrieval.warm()
+    record = json.loads(args.out.with_suffix(".json").read_text()) if args.ndcg else _measured(args)
+    encoder = Encoder.load("mini", threads=1) if record["workloads"].keys() - {"generated"} else None
+    for name in args.names if encoder is not None else ():
+        data = load_beir(args.collections / name, args.split)
+        record["quality"][name] = quality(data, encoder, args.cache / name / "quality")
+        _write(record, args.out)
+    print(report(record))
+
+
+def _measured(args: argparse.Namespace) -> dict[str, Any]:
+    """Times, overlaps and sizes; and an index of every codec for each collection."""
     plan = Plan(args.passes, args.seed)
     record: dict[str, Any] = {
         "m3search": m3search.__version__,
@@ -51,14 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"{name}: encoding")
         collection = EncodedCollection.of(args.collections / name, args.split)
         record["workloads"][name] = measure(collection.workload(args.candidates), plan, args.cache / name)
-        record["quality"][name] = quality(collection, args.cache / name / "quality")
         _write(record, args.out)
-    print(report(record))
+        build(collection, args.cache / name / "quality")
+    return record
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="ColBERT's rerank: times, overlap, nDCG and bytes of the codecs.")
     parser.add_argument("--quick", action="store_true", help="few generated vectors")
+    parser.add_argument(
+        "--ndcg", action="store_true", help="only measure nDCG again, with the indexes of an earlier run"
+    )
     parser.add_argument("--collections", type=Path, help="folder of BEIR folders, for real token vectors and nDCG")
     parser.add_argument("--names", nargs="+", default=["cranfield", "cisi", "cacm", "scifact"], help="of these folders")
     parser.add_argument("--split", default="test", help="which judgements (test)")

@@ -1,4 +1,4 @@
-"""The rerank's benchmark on few vectors; and verdicts from made-up figures."""
+"""The rerank's benchmark on few vectors; verdicts from made-up figures; what the docs show of the committed results."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from conftest import BENCHMARKS
 from rerank.contestants import EINSUM, NAMES, NUMPY, SIGNS, TWO_STAGES
 from rerank.costs import costs
 from rerank.measurement import Plan, measure
-from rerank.report import report
+from rerank.report import disk, glance, ndcg, report
 from rerank.targets import lines
 from rerank.workload import Shape, Workload, generated
 
@@ -110,3 +110,20 @@ def test_what_a_million_documents_take() -> None:
     assert found["int8+bits"] == 1_000_000 * (100 * 1156 + 8)
     assert found["bf16"] == 1_000_000 * (100 * 2048 + 8)
     assert costs()["mini"]["int8"] == 1_000_000 * (100 * 388 + 8)
+
+
+def test_the_docs_show_the_committed_results() -> None:
+    results = BENCHMARKS / "results"
+    record = json.loads((results / "rerank.json").read_text())
+    assert (results / "rerank.md").read_text() == report(record)
+    page = (BENCHMARKS.parent / "docs" / "colbert.md").read_text()
+    for name, made in (("glance", glance), ("disk", disk), ("ndcg", ndcg)):
+        shown = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- end -->", page, re.DOTALL)
+        assert shown is not None, name
+        assert shown.group(1) == made(record), name
+
+
+def test_the_committed_results_reach_every_target() -> None:
+    record = json.loads((BENCHMARKS / "results" / "rerank.json").read_text())
+    assert [line.what for line in lines(record) if "(reached)" not in line.found] == []
+    assert set(record["workloads"]) == {"generated", "cranfield", "cisi", "cacm", "scifact"}
