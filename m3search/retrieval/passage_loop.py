@@ -23,7 +23,7 @@ def score_passages(
     passages, codes, scales, ends, lanes, groups, steps, width, factors, curve, sign, exact, rows, row_factors, highest,
     winners, scores,
 ) -> None:  # fmt: skip
-    """Writes f64[n] scores of passages i64[n].
+    """Writes f64[n] scores of passages i64[n]; what is beyond float32 is no number.
 
     `codes` [tokens, n], `scales` f32[tokens] (empty: 1) and `ends` i64[passages + 1] are as stored; from `lanes` to `exact`
     stands a `PackedQuery`, from `rows` to `winners` the scratch. They come one by one: numba keeps the types of what it
@@ -62,7 +62,11 @@ def _score_passages(
             total = 0.0
             for token in range(len(factors)):
                 best = np.float64(highest[token])
-                if len(exact):
+                if np.isinf(
+                    best
+                ):  # there was no number, or none that float32 holds: which token is the best is not known
+                    best = np.nan
+                elif len(exact):
                     row = first + winners[token]
                     best = _product(exact[token], codes[row]) * scales[row]
                 elif len(curve):
