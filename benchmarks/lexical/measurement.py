@@ -1,7 +1,9 @@
 """Measurement: the times and the recall of all engines over one collection, in one process.
 
-Engines take turns in an order that is drawn anew for every query, so none inherits the caches that another has warmed. A time
-is CPU time of the whole process, so a helper thread counts; a query's time is the median of its passes.
+Engines take turns in an order that is drawn anew for every query, so none inherits the caches that another has warmed. Where
+all take turns, each finds caches that were emptied by many others, which costs the faster ones more than the slower; so every
+engine meets ours once more in a duel, where only these two take turns. A time is CPU time of the whole process, so a helper
+thread counts; a query's time is the median of its passes.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import numpy as np
 
 from lexical.collection import Collection
 from lexical.engine import Engine, Opened, Peer, UnavailableError
+from lexical.engines.ours import INDEX, LEG
 from lexical.store import built
 from lexical.truth import Truth, kth_scores, recall
 
@@ -52,7 +55,7 @@ def measure(collection: Collection, peers: Sequence[Peer], plan: Plan, cache: Pa
             missing[peer.name] = str(error)
             continue
         except BaseException as error:  # a panic in Rust is no Exception
-            if peer.name == "m3search" or isinstance(error, KeyboardInterrupt | SystemExit):
+            if peer.name == LEG or isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             missing[peer.name] = f"failed: {type(error).__name__}: {error}"
             continue
@@ -63,6 +66,8 @@ def measure(collection: Collection, peers: Sequence[Peer], plan: Plan, cache: Pa
     timed = _time(collection, engines, plan)
     for engine in engines:
         rows[engine.name]["k"] = {str(k): {**timed[engine.name, k], **checked[engine.name, k]} for k in plan.ks}
+    for engine, found in _duels(collection, engines, plan):
+        rows[engine]["duel"] = found
     return {
         "about": collection.about,
         "postings": collection.postings,
@@ -116,6 +121,18 @@ def _check(
                 found[engine.name, k].append(recall(ids, scores, one))
                 errors[engine.name, k] = max(errors[engine.name, k], float(np.abs(given - scores[ids]).max(initial=0)))
     return {key: {"recall": float(np.mean(values)), "score_error": errors[key]} for key, values in found.items()}
+
+
+def _duels(
+    collection: Collection, engines: Sequence[Engine], plan: Plan
+) -> Iterator[tuple[str, dict[str, dict[str, dict[str, float]]]]]:
+    """Per peer's engine and k: its times and those of our leg, which nothing else came between."""
+    ours = next((engine for engine in engines if engine.name == LEG), None)
+    for engine in engines:
+        if ours is not None and engine.name not in {LEG, INDEX}:
+            say(f"{collection.name}: {engine.name} and {LEG} alone")
+            timed = _time(collection, [engine, ours], plan)
+            yield engine.name, {str(k): {"its": timed[engine.name, k], "ours": timed[LEG, k]} for k in plan.ks}
 
 
 def _time(collection: Collection, engines: Sequence[Engine], plan: Plan) -> dict[tuple[str, int], dict[str, float]]:

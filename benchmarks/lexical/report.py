@@ -17,6 +17,7 @@ def report(record: Mapping[str, Any], lines: Sequence[Line]) -> str:
         "# The lexical leg and its peers\n",
         f"{machine['cpu']}, {machine['cores']} cores of which one is used; Python {machine['python']}; {record['date']}.",
         f"CPU time of a query: the median of {plan['passes']} passes, engines in random order per query.",
+        "Where all take turns each finds the caches emptied by the others; so every peer was timed once more with ours alone.",
         f"{_versions(record['collections'].values())}.\n",
     ]
     if lines:
@@ -49,6 +50,11 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
         ratios = [(name, *_ratios(row["k"], ours)) for name, row in engines.items() if name != LEG]
         head = [f"its time / {LEG}'s: median, mean", *(f"top {k}" for k in ks)]
         parts.append(_table(head, ratios, numbers=range(1, len(head))))
+    if duels := {name: row["duel"] for name, row in engines.items() if "duel" in row}:
+        rows = [(name, *_duel(one.values())) for name, one in duels.items()]
+        parts.append(
+            _table((f"it and {LEG} alone: median ms of both, ratio", *(f"top {k}" for k in ks)), rows, (1, 2, 3))
+        )
     opening = collection.get("opening")
     if opening:
         open_ms, first_ms, second_ms = (f"{opening[name]:.1f} ms" for name in ("open_ms", "first_ms", "second_ms"))
@@ -92,6 +98,12 @@ def _row(name: str, row: Mapping[str, Any], ks: Sequence[str], postings: int) ->
 def _ratios(its: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterable[str]:
     for k, mine in ours.items():
         yield ", ".join(f"{its[k][one] / mine[one]:.2f}" for one in ("median_ms", "mean_ms"))
+
+
+def _duel(pairs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    for one in pairs:
+        its, mine = one["its"]["median_ms"], one["ours"]["median_ms"]
+        yield f"{_ms(its)} / {_ms(mine)} = {its / mine:.2f}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int]) -> str:

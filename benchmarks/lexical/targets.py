@@ -67,7 +67,7 @@ def lines(collections: Mapping[str, Any]) -> list[Line]:
     made: list[Line] = []
     for ratio in RATIOS:
         found = base[-1:] if ratio.kind == "generated" else texts
-        made += [line for one in found if (line := _ratio(ratio, one))]
+        made += [line for one in found for line in _ratio(ratio, one)]
     if base and grown:
         made += _growth(base[-1], grown[-1])
     made += _recall(collections)
@@ -76,16 +76,22 @@ def lines(collections: Mapping[str, Any]) -> list[Line]:
     return made
 
 
-def _ratio(ratio: Ratio, collection: Mapping[str, Any]) -> Line | None:
+def _ratio(ratio: Ratio, collection: Mapping[str, Any]) -> list[Line]:
+    """One line for the two alone, where they were measured so, and one for them among all."""
     engines: Engines = collection["engines"]
     if LEG not in engines or ratio.peer not in engines:
-        return None
-    figures = [
-        engines[ratio.peer]["k"][str(k)][f"{ratio.statistic}_ms"] / engines[LEG]["k"][str(k)][f"{ratio.statistic}_ms"]
-        for k in _ks(engines)
-    ]
-    what = f"{ratio.peer}, {collection['about']['title']}, {ratio.statistic}: its time / ours"
-    return _line(what, ">=", ratio.floors, figures, asked_here=_asked(collection))
+        return []
+    its, ours, ks = engines[ratio.peer], engines[LEG]["k"], [str(k) for k in _ks(engines)]
+    times = {}
+    if "duel" in its:
+        times["the two alone"] = [(its["duel"][k]["its"], its["duel"][k]["ours"]) for k in ks]
+    times["among all"] = [(its["k"][k], ours[k]) for k in ks]
+    made = []
+    for company, pairs in times.items():
+        figures = [one[f"{ratio.statistic}_ms"] / other[f"{ratio.statistic}_ms"] for one, other in pairs]
+        what = f"{ratio.peer}, {collection['about']['title']}, {ratio.statistic}, {company}: its time / ours"
+        made.append(_line(what, ">=", ratio.floors, figures, asked_here=_asked(collection)))
+    return made
 
 
 def _growth(small: Mapping[str, Any], large: Mapping[str, Any]) -> list[Line]:

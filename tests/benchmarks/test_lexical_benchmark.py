@@ -41,6 +41,7 @@ def test_everything_is_found_and_timed(results: Path) -> None:
     assert list(collection["engines"]) == ["m3search", "m3search, Index.search", *rows]
     for row in collection["engines"].values():
         assert tuple(row["k"]) == KS
+        assert ("duel" in row) == (row["peer"] != "m3search")
         for figures in row["k"].values():
             assert figures["recall"] == 1
             assert figures["score_error"] < 1e-9
@@ -58,12 +59,12 @@ def test_everything_is_found_and_timed(results: Path) -> None:
 def test_the_tables_are_well_formed(results: Path) -> None:
     text = (results / "lexical.md").read_text()
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables:
         widths = {line.count("|") for line in table}
         assert len(widths) == 1, table
         assert set(table[1]) <= set("|-:")
-    targets, engines, ratios = tables
+    targets, engines, ratios, duels = tables
     assert any(line.startswith("| scipy term rows, 20,000 generated documents") for line in targets)
     assert [line.split(" | ")[0].strip("| ") for line in engines[2:]] == [
         "m3search",
@@ -75,6 +76,7 @@ def test_the_tables_are_well_formed(results: Path) -> None:
     assert "1.0000, 1.0000, 1.0000" in engines[2]
     assert "cannot weigh query terms" in engines[-1]
     assert len(ratios) == 5
+    assert [line.split(" | ")[0].strip("| ") for line in duels[2:]] == ["scipy term rows", "scipy term rows, tuned"]
 
 
 def _results(documents: int, kind: str, **milliseconds: float) -> dict[str, Any]:
@@ -101,11 +103,20 @@ def test_verdicts_are_given_at_the_asked_size() -> None:
         "growth": _results(5_000_000, "generated", m3search=4.5),
     }
     collections["growth"]["growth"] = True
+    alone = {"its": {"median_ms": 4.5, "mean_ms": 0}, "ours": {"median_ms": 0.5, "mean_ms": 0}}
+    collections["large"]["engines"]["impact-index"]["duel"] = dict.fromkeys(KS, alone)
     collections["large"]["opening"] = {"open_ms": 60.0, "first_ms": 400.0, "second_ms": 1.0}
     found = {line.what: line.found for line in lines(collections)}
     assert found == {
-        "impact-index, 1,000,000 generated, median: its time / ours": "7.00 (reached) / 7.00 (missed) / 7.00 (reached)",
-        "impact-index, 950,000 texts, mean: its time / ours": "2.00 (missed) / 2.00 (missed) / 2.00 (missed)",
+        "impact-index, 1,000,000 generated, median, the two alone: its time / ours": (
+            "9.00 (reached) / 9.00 (reached) / 9.00 (reached)"
+        ),
+        "impact-index, 1,000,000 generated, median, among all: its time / ours": (
+            "7.00 (reached) / 7.00 (missed) / 7.00 (reached)"
+        ),
+        "impact-index, 950,000 texts, mean, among all: its time / ours": (
+            "2.00 (missed) / 2.00 (missed) / 2.00 (missed)"
+        ),
         "growth, median: our time at 5,000,000 / at 1,000,000": "4.50 (reached) / 4.50 (missed) / 4.50 (missed)",
         "recall, ours, the worst of all collections": "1.000000 (reached)",
         "bytes a posting, without the forward store, 1,000,000 generated": "3.00 (reached)",
