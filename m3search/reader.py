@@ -1,0 +1,314 @@
+"""Reader: an index that is open for searching: answers, documents and facts from one snapshot.
+
+Imports every room below it. Invariant: it answers from one generation, however often it is asked, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from m3search.errors import ClosedError, EncoderError, InputError, QueryError
+from m3search.planning import Prepared, Wanted, answer, check_k, prepare
+from m3search.records import Document, Encodings, Hits
+from m3search.retrieval import ensure_compiled, load_loops
+from m3search.retrieval.stored import as_query, stored_encodings
+from m3search.storage import Environment, Snapshot, summary
+
+if TYPE_CHECKING:
+    from m3search.encoder import Encoder
+    from m3search.evaluation import Dataset, Evaluation
+    from m3search.planning import WeightsLike
+
+DEFAULT_RERANK = 100
+_EXPORT_BATCH = 1024
+_SEARCH_THREADS = 2
+logger = logging.getLogger("m3search")
+
+
+class Reader:
+    """What can be asked of an open index; `Index` adds how one is made and changed.
+
+    Searching from several threads is safe. Use it as a context manager, or call `close`.
+
+    Attributes:
+        path: the index's folder.
+    """
+
+    def __init__(self, path: Path, *, encoder: Encoder | None = None, verify: bool = False) -> None:
+        """Opens what is at `path`; use `Index.open`."""
+        self.path = path
+        self._encoder = encoder
+        self._lock = threading.Lock()
+        self._environment = Environment.open(path / "store")
+        try:
+            self._snapshot: Snapshot | None = Snapshot.latest(self._environment, path, verify=verify)
+        except BaseException:
+            self._environment.close()
+            raise
+        try:
+            if verify:
+                self._snapshot.verify()
+            if encoder is not None:
+                self._snapshot.manifest.config.check_encoder(encoder.identity)
+            if self._snapshot.manifest.config.legs:
+                ensure_compiled(logger.warning)
+        except BaseException:
+            Reader.close(self)
+            raise
+
+    def close(self) -> None:
+        """Give everything back; hits that are still held can be read on. Closing twice does nothing."""
+        with self._lock:
+            snapshot, self._snapshot = self._snapshot, None
+        if snapshot is not None:
+            snapshot.release()
+            self._environment.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _reading(self) -> Snapshot:
+        """The snapshot, held until its ``with`` block ends."""
+        with self._lock:
+            if self._snapshot is None:
+                raise ClosedError(f"the index {self.path} is closed: open it again")
+            return self._snapshot.acquire()
+
+    # -- searching --
+
+    def search(
+        self,
+        query: str | Encodings,
+        k: int = 10,
+        *,
+        weights: WeightsLike = None,
+        ids: Iterable[str | int] | None = None,
+        encodings: Encodings | None = None,
+        rerank: int = DEFAULT_RERANK,
+        dense_effort: int | None = None,
+    ) -> Hits:
+        """The best k documents.
+
+        Args:
+            query: a text, or its encodings (one row).
+            k: how many; at or above the number of documents a blend with dense returns all.
+            weights: of the legs, for example ``{"dense": 1, "lexical": 0.3}``; None: those stored with the index.
+            ids: only these documents; unknown ones are passed over.
+            encodings: vectors of the text (one row), which are then not made by the encoder.
+            rerank: how many documents ColBERT scores ("int8+bits": or estimates first), where it weighs; 0: none.
+            dense_effort: how hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf, for a search of all
+                passages (a filter raises it); None: what found 95 of the best 100 at the build.
+
+        Raises:
+            QueryError: k below 1, or a query that the index cannot score.
+            WeightsError: negative, not finite or all 0, an unknown leg, or one that the index does not have.
+            EncoderError: the index's encoder cannot be loaded, or is another than it was built with.
+        """
+        started = time.perf_counter()
+        with self._reading() as snapshot:
+            wanted = Wanted(k, weights, rerank, dense_effort=dense_effort)
+            (prepared,) = self._prepare([query], [encodings], snapshot, wanted)
+            return answer(prepared, snapshot, chosen(ids), started)
+
+    def search_batch(
+        self,
+        queries: Iterable[str | Encodings],
+        k: int = 10,
+        *,
+        weights: WeightsLike = None,
+        ids: Iterable[str | int] | None = None,
+        rerank: int = DEFAULT_RERANK,
+        dense_effort: int | None = None,
+        threads: int = _SEARCH_THREADS,
+    ) -> list[Hits]:
+        """The answers to many queries, encoded together and searched on `threads`, each on one; else as `search`."""
+        started = time.perf_counter()
+        if isinstance(queries, (str, Encodings)):
+            raise QueryError(f"the queries are a {type(queries).__name__}: give a list of them, or use search for one")
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise QueryError(f"threads is {threads!r}: give a whole number from 1")
+        wanted = Wanted(k, weights, rerank, dense_effort=dense_effort)
+        asked, among = list(queries), chosen(ids)
+        with self._reading() as snapshot:
+            jobs = self._prepare(asked, [None] * len(asked), snapshot, wanted)
+            with ThreadPoolExecutor(threads) as pool:
+                return list(pool.map(lambda job: answer(job, snapshot, among, started), jobs))
+
+    def similar(
+        self,
+        id: str | int,  # noqa: A002 - the user's word
+        k: int = 10,
+        *,
+        weights: WeightsLike = None,
+    ) -> Hits:
+        """The documents most like one of the index, by its stored vectors and its terms, itself left out.
+
+        A document of several passages asks with the mean of their dense vectors and the maximum of their weights.
+
+        Raises:
+            QueryError: there is no such document.
+        """
+        started = time.perf_counter()
+        with self._reading() as snapshot:
+            id = as_id(id)  # noqa: A001 - the user's word
+            found = snapshot.find(id)
+            if found is None:
+                raise QueryError(f"there is no document {id!r} in {self.path}")
+            check_k(k)
+            stored = as_query(stored_encodings(snapshot, *found, colbert=False))
+            content = snapshot.document(*found).content
+            wanted = Wanted(k + 1, weights, legs=("dense", "lexical", "bm25"))
+            (prepared,) = self._prepare([content], [stored], snapshot, wanted)
+            hits = answer(prepared, snapshot, None, started)
+        others = [hit for hit in hits if hit.id != id][:k]
+        for rank, hit in enumerate(others, start=1):
+            hit.rank = rank
+        return Hits(others, hits.guarantee, hits.bound, hits.kth_score, hits.statistics)
+
+    def _prepare(
+        self,
+        queries: Sequence[str | Encodings],
+        given: Sequence[Encodings | None],
+        snapshot: Snapshot,
+        wanted: Wanted,
+    ) -> list[Prepared]:
+        prepared = prepare(queries, given, wanted, snapshot.manifest.config, lambda: self.encoder)
+        for one in prepared:
+            load_loops((*one.plan.first, *one.plan.weights), logger.warning)
+        return prepared
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of queries, loaded at first use.
+
+        Raises:
+            EncoderError: the index was built without one, or the one of that name makes other vectors now.
+        """
+        with self._lock:
+            if self._encoder is None:
+                from m3search.encoder import Encoder
+
+                if self._snapshot is None:
+                    raise ClosedError(f"the index {self.path} is closed: open it again")
+                config = self._snapshot.manifest.config
+                if config.encoder is None:
+                    raise EncoderError(
+                        f"{self.path} was built from given encodings, without an encoder: search with encodings, "
+                        f"or open it with encoder=..."
+                    )
+                encoder = Encoder.load(config.encoder.name, revision=config.encoder.revision or None)
+                config.check_encoder(encoder.identity)
+                self._encoder = encoder
+            return self._encoder
+
+    # -- documents --
+
+    def __len__(self) -> int:
+        """Live documents."""
+        with self._reading() as snapshot:
+            return snapshot.documents
+
+    def __iter__(self) -> Iterator[Document]:
+        """Every live document, in the order of indexing."""
+        with self._reading() as snapshot:
+            for segment, number in snapshot.live_documents():
+                yield snapshot.document(segment, number)
+
+    def get(self, id: str | int) -> Document | None:  # noqa: A002 - the user's word
+        """The document with this id, or None."""
+        with self._reading() as snapshot:
+            found = snapshot.find(as_id(id))
+            return None if found is None else snapshot.document(*found)
+
+    def __contains__(self, id: object) -> bool:  # noqa: A002 - the user's word
+        with self._reading() as snapshot:
+            return isinstance(id, str) and snapshot.find(id) is not None
+
+    def export(self, batch: int = _EXPORT_BATCH) -> Iterator[tuple[list[Document], Encodings]]:
+        """Documents with their stored vectors, in batches that `build` takes again.
+
+        Dense vectors and f32 weights come back as they were; weights in f16's range and ColBERT vectors as stored.
+        """
+        if batch < 1:
+            raise InputError(f"batch is {batch}: give a number of documents from 1")
+        with self._reading() as snapshot:
+            documents: list[Document] = []
+            encodings: list[Encodings] = []
+            for segment, number in snapshot.live_documents():
+                documents.append(snapshot.document(segment, number))
+                encodings.append(stored_encodings(snapshot, segment, number))
+                if len(documents) == batch:
+                    yield documents, Encodings.concatenate(encodings)
+                    documents, encodings = [], []
+            if documents:
+                yield documents, Encodings.concatenate(encodings)
+
+    # -- about --
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds: documents, passages, legs, segments, encoder, generation, bytes; ready for JSON."""
+        with self._reading() as snapshot:
+            return {"path": str(self.path), **summary(snapshot, self._environment)}
+
+    def evaluate(
+        self,
+        dataset: Dataset | str | Path,
+        split: str = "test",
+        measures: Sequence[str] = ("nDCG@10", "R@100"),
+        *,
+        weights: WeightsLike = None,
+        rerank: int = DEFAULT_RERANK,
+        progress: Callable[[int], None] | None = None,
+    ) -> Evaluation:
+        """Measure the index against a BEIR folder's queries and qrels.
+
+        Args:
+            dataset: folder with ``queries.jsonl`` and ``qrels/<split>.tsv``, or one that was loaded.
+            split: which qrels of the folder.
+            measures: names as ir-measures writes them.
+            weights: as for `search`.
+            rerank: as for `search`.
+            progress: called with the number of queries that were just answered.
+
+        Raises:
+            SourceError: a file is missing or has an unreadable line.
+            MissingExtraError: ir-measures is not installed.
+        """
+        from m3search.evaluation import evaluate
+
+        def answers(queries: Sequence[str], depth: int) -> list[list[tuple[str, float]]]:
+            found = self.search_batch(queries, depth, weights=weights, rerank=rerank)
+            return [[(hit.id, hit.score) for hit in hits] for hits in found]
+
+        return evaluate(answers, dataset, split=split, measures=measures, progress=progress)
+
+    def __repr__(self) -> str:
+        if self._snapshot is None:
+            return f"{type(self).__name__}({str(self.path)!r}, closed)"
+        legs = list(self._snapshot.manifest.config.legs)
+        return f"{type(self).__name__}({str(self.path)!r}, documents={len(self)}, legs={legs})"
+
+
+def as_id(value: str | int) -> str:
+    """An id as it is stored: numbers became strings when they were indexed."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise QueryError(f"{value!r} is no id: give a string, or the number that it was indexed by")
+
+
+def chosen(ids: Iterable[str | int] | None) -> list[str] | None:
+    """Ids as they are stored; None stays None."""
+    if isinstance(ids, str) or not (ids is None or isinstance(ids, Iterable)):
+        raise QueryError(f"ids is {ids!r}: give a list of ids")
+    return None if ids is None else [as_id(value) for value in ids]
