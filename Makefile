@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections bench-quality bench-lexical bench-rerank bench-dense lint heads clean
+.PHONY: demo test test-lowest test-collections bench-quality bench-lexical bench-rerank bench-dense bench-hybrid lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -56,6 +56,16 @@ $(VENV)-bench-dense/bin/.installed: pyproject.toml benchmarks/dense/peers.txt
 	$(PYTHON) -m venv $(VENV)-bench-dense
 	$(VENV)-bench-dense/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(VENV)-bench-dense/bin/pip install -q -c constraints.txt -e . -r benchmarks/dense/peers.txt
+	@touch $@
+
+# Hybrid search beside other libraries: some hours, most of them of building at 1,000,000 documents.
+bench-hybrid: $(VENV)-bench-hybrid/bin/.installed
+	$(VENV)-bench-hybrid/bin/python benchmarks/hybrid.py --collections $(COLLECTIONS)
+
+$(VENV)-bench-hybrid/bin/.installed: pyproject.toml benchmarks/hybrid/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench-hybrid
+	$(VENV)-bench-hybrid/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(VENV)-bench-hybrid/bin/pip install -q -c constraints.txt -e '.[mini]' -r benchmarks/hybrid/peers.txt
 	@touch $@
 
 # The encoder's own two heads, fitted again on the demo's text.

@@ -1,0 +1,42 @@
+"""Frontier: which settings of an engine are worth timing: for every goal the fastest that reaches it on the tuning queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hybrid.collection import Collection
+from hybrid.engine import Engine, Setting
+
+GOALS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+_FIRST = 10
+_SLOW_NS = 200e6
+
+
+def frontier(engine: Engine, collection: Collection, clock: Callable[[], int]) -> list[Setting]:
+    """In the order of their times; the engine by itself (an empty setting) and the most precise one are always among them."""
+    if len(engine.settings) == 1:
+        return list(engine.settings)
+    tried = [(*_tried(engine, setting, collection, clock), setting) for setting in engine.settings]
+    best = max(overlap for _, overlap, _ in tried)
+    chosen = {id(setting): setting for setting in engine.settings if not setting}
+    for goal in (*(goal for goal in GOALS if goal < best), best):
+        _, _, setting = min((one for one in tried if one[1] >= goal), key=lambda one: one[0])
+        chosen[id(setting)] = setting
+    return [setting for _, _, setting in sorted(tried, key=lambda one: one[0]) if id(setting) in chosen]
+
+
+def _tried(engine: Engine, setting: Setting, collection: Collection, clock: Callable[[], int]) -> tuple[float, float]:
+    """Median nanoseconds and mean overlap; very slow settings are asked a few queries only."""
+    times, overlaps = [], []
+    for query, smallest in zip(collection.tuning, collection.tuning_smallest, strict=True):
+        prepared = engine.prepare(query, setting)
+        started = clock()
+        found = engine.search(prepared)
+        times.append(clock() - started)
+        overlaps.append(collection.overlap(query, smallest, engine.answer(found)))
+        if len(times) == _FIRST and np.median(times) > _SLOW_NS:
+            break
+    return float(np.median(times)), float(np.mean(overlaps))

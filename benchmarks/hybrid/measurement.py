@@ -1,0 +1,198 @@
+"""Measurement: overlap with the true blend and time of all engines over one collection, in one process.
+
+Engines and settings take turns in an order that is drawn anew for every query, so none inherits the caches that another has
+warmed. A time is CPU time of the process and of those that work for it; a query's time is the median of its passes, an engine's
+the median of its queries.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lexical.engine import UnavailableError
+
+from hybrid.collection import Collection, Query
+from hybrid.engine import Engine, Peer, Setting, label
+from hybrid.frontier import frontier
+from hybrid.memory import measured
+from hybrid.processes import clock
+from hybrid.store import built
+
+_FEWER = ((0.05, 30), (0.005, 100))
+"""An engine that takes longer than so many seconds is asked so many queries, so that it does not take most of the day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured: passes over the queries, the seed of every order, and whether memory is."""
+
+    passes: int = 3
+    seed: int = 0
+    memory: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Point:
+    """An engine with a setting: how its time is read, and how many queries it is asked."""
+
+    engine: Engine
+    setting: Setting
+    clock: Callable[[], int]
+    queries: int
+
+
+def measure(collection: Collection, peers: Sequence[Peer], plan: Plan, *, fresh: Sequence[str] = ()) -> dict[str, Any]:
+    """Builds, opens, tunes, checks and times; the result is ready for JSON.
+
+    Raises:
+        Exception: whatever goes wrong in ours; a peer that fails is named with its reason.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    missing: dict[str, str] = {}
+    points: list[_Point] = []
+    for peer in peers:
+        say(f"{collection.name}: {peer.name}")
+        try:
+            own, its = _opened(peer, collection, plan, fresh=peer.name in fresh)
+        except UnavailableError as error:
+            missing[peer.name] = str(error)
+            continue
+        except BaseException as error:  # a panic in Rust is no Exception
+            if peer.name.startswith("m3search") or isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            missing[peer.name] = f"failed: {type(error).__name__}: {error}".splitlines()[0][:300]
+            continue
+        rows |= its
+        points += own
+    timed = _timed(collection, points, plan)
+    say(f"{collection.name}: overlap")
+    for point, found in zip(points, timed, strict=True):
+        asked = zip(collection.queries[: point.queries], collection.smallest, strict=False)
+        overlaps = [_overlap(collection, point, query, smallest) for query, smallest in asked]
+        one = {"overlap": float(np.mean(overlaps)), "worst": float(min(overlaps)), "queries": point.queries}
+        rows[point.engine.name]["points"][label(point.setting)] = one | found
+    return {
+        "name": collection.name,
+        "about": collection.about,
+        "queries": len(collection.queries),
+        "query_terms": float(np.mean([len(query.terms) for query in collection.queries])),
+        "document_terms": float(collection.ends[-1] / len(collection)),
+        "engines": rows,
+        "missing": missing,
+    }
+
+
+def _opened(
+    peer: Peer, collection: Collection, plan: Plan, *, fresh: bool
+) -> tuple[list[_Point], dict[str, dict[str, Any]]]:
+    """A peer's engines at the settings that are worth it, and what is known of each without asking it."""
+    folder, known = built(peer, collection, fresh=fresh)
+    memory = measured(peer.name, collection.folder, folder) if plan.memory else {}
+    opened = peer.open(collection, folder)
+    points, rows = [], {}
+    for engine in opened.engines:
+        read = clock(opened.processes)
+        settings = frontier(engine, collection, read)
+        points += [_Point(engine, one, read, _asked(engine, one, collection, read)) for one in settings]
+        rows[engine.name] = {
+            "peer": peer.name,
+            "kind": engine.kind,
+            "version": known["version"],
+            "build_seconds": known["seconds"],
+            "bytes": opened.bytes,
+            "memory": memory,
+            "tried": len(engine.settings),
+            "notes": {**known["notes"], **opened.notes},
+            "points": {},
+        }
+    return points, rows
+
+
+def _asked(engine: Engine, setting: Setting, collection: Collection, read: Callable[[], int]) -> int:
+    times = []
+    for query in collection.tuning[:5]:
+        prepared = engine.prepare(query, setting)
+        started = read()
+        engine.search(prepared)
+        times.append(read() - started)
+    seconds, queries = np.median(times) / 1e9, len(collection.queries)
+    return next((min(fewer, queries) for limit, fewer in _FEWER if seconds > limit), queries)
+
+
+def _overlap(collection: Collection, point: _Point, query: Query, smallest: float) -> float:
+    engine = point.engine
+    return collection.overlap(query, smallest, engine.answer(engine.search(engine.prepare(query, point.setting))))
+
+
+def _timed(collection: Collection, points: Sequence[_Point], plan: Plan) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(plan.seed)
+    queries = collection.queries
+    times = np.full((len(points), len(queries), plan.passes), np.nan)
+    walls = np.full_like(times, np.nan)
+    accounts: list[list[Mapping[str, Any]]] = [[] for _ in points]
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(plan.passes):
+            say(f"{collection.name}: pass {number + 1} of {plan.passes}")
+            for query in rng.permutation(len(queries)):
+                for place in rng.permutation(len(points)):
+                    point = points[place]
+                    if query >= point.queries:
+                        continue
+                    prepared, search, read = (
+                        point.engine.prepare(queries[query], point.setting),
+                        point.engine.search,
+                        point.clock,
+                    )
+                    wall, started = time.perf_counter_ns(), read()
+                    found = search(prepared)
+                    times[place, query, number] = read() - started
+                    walls[place, query, number] = time.perf_counter_ns() - wall
+                    accounts[place].append(point.engine.account(found))
+                    del found
+            gc.collect()
+    finally:
+        gc.enable()
+    return [
+        _summary(times[place, : point.queries], walls[place, : point.queries]) | _accounted(accounts[place])
+        for place, point in enumerate(points)
+    ]
+
+
+def _summary(times: Any, walls: Any) -> dict[str, float]:
+    per_query = np.median(times, axis=1) / 1e6
+    return {
+        "median_ms": float(np.median(per_query)),
+        "mean_ms": float(np.mean(per_query)),
+        "p95_ms": float(np.percentile(per_query, 95)),
+        "wall_median_ms": float(np.median(np.median(walls, axis=1) / 1e6)),
+    }
+
+
+def _accounted(accounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What an engine said of its answers: how often each guarantee, and medians of times."""
+    made: dict[str, Any] = {}
+    guarantees = Counter(one["guarantee"] for one in accounts if "guarantee" in one)
+    if guarantees:
+        made["guarantees"] = {name: count / len(accounts) for name, count in guarantees.most_common()}
+    overheads = [one["overhead_ms"] for one in accounts if "overhead_ms" in one]
+    if overheads:
+        made["overhead_ms"] = float(np.median(overheads))
+        names = dict.fromkeys(name for one in accounts for name in one["steps_ms"])
+        made["steps_ms"] = {
+            name: float(np.median([one["steps_ms"].get(name, 0.0) for one in accounts])) for name in names
+        }
+    return made
+
+
+def say(text: str) -> None:
+    """Progress, with the time, on standard error."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
