@@ -7,7 +7,7 @@ computed in f64 from these, whoever found it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 K = 10
+BLOCK = 50_000
 DENSE, LEXICAL = 1.0, 0.3
 """The weights of the blend, as M3's paper has them."""
 
@@ -85,6 +86,11 @@ class Collection:
         """Term weights of some documents, CSR f32[stop - start, vocabulary]."""
         return rows(self.ends, self.terms, self.weights, self.vocabulary, start, stop)
 
+    def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, sparse.csr_array]]:
+        """All rows, `size` at a time, each with the number of its first: as the lexical benchmark's engines want them."""
+        for start in range(0, len(self), size):
+            yield start, self.rows(start, min(start + size, len(self)))
+
     def blend(self, query: Query, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """True scores f64[n] of these documents."""
         dense = self.vectors[ids].astype(np.float64) @ query.dense.astype(np.float64)
@@ -149,7 +155,7 @@ def load_queries(path: Path) -> list[Query]:
     ]
 
 
-def load(folder: Path, queries: int) -> Collection:
+def load(folder: Path, queries: int, tuning: int) -> Collection:
     """A collection that was made, with its truth; arrays are mapped."""
     about = json.loads((folder / "about.json").read_text())
     vectors, ends, terms, weights = (
@@ -158,7 +164,16 @@ def load(folder: Path, queries: int) -> Collection:
     )
     with np.load(folder / "truth.npz", allow_pickle=False) as truth:
         smallest, tuning_smallest = truth["queries"], truth["tuning"]
-    asked, tuning = (load_queries(folder / f"{name}.npz") for name in ("queries", "tuning"))
+    asked, others = (load_queries(folder / f"{name}.npz") for name in ("queries", "tuning"))
     return Collection(
-        folder, about, vectors, np.array(ends), terms, weights, asked[:queries], tuning, smallest, tuning_smallest
+        folder,
+        about,
+        vectors,
+        np.array(ends),
+        terms,
+        weights,
+        asked[:queries],
+        others[:tuning],
+        smallest,
+        tuning_smallest,
     )

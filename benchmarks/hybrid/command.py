@@ -16,7 +16,7 @@ from typing import Any
 import m3search
 from hybrid import encoded, truth, world
 from hybrid.collection import K, load
-from hybrid.engines import LARGE, PEERS, QUICK
+from hybrid.engines import LARGE, OPTIONAL, PEERS, QUICK
 from hybrid.measurement import Plan, measure, say
 from hybrid.plot import plot
 from hybrid.report import report
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "collections": [],
     }
     for folder in _folders(args):
-        collection = load(folder, args.queries)
-        names = args.engines or ([*QUICK] if args.quick else [*PEERS])
+        collection = load(folder, args.queries, args.tuning)
+        names = args.engines or ([*QUICK] if args.quick else [name for name in PEERS if name not in OPTIONAL])
         if len(collection) > FEW and not args.engines:
             names = [name for name in names if name in LARGE]
         for name in names:
@@ -69,6 +69,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--engines", nargs="+", choices=list(PEERS), metavar="NAME", help=f"of {', '.join(PEERS)}")
     parser.add_argument("--queries", type=int, help="measured (300)")
+    parser.add_argument("--tuning", type=int, help="other queries, to choose settings by (60)")
     parser.add_argument("--passes", type=int, help="over the queries (3)")
     parser.add_argument("--seed", type=int, default=0, help="of the order of engines and queries (0)")
     parser.add_argument("--fresh", nargs="*", default=[], metavar="NAME", help="engines whose index is built again")
@@ -82,8 +83,8 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=Path, default=BENCHMARKS / "results" / "hybrid", help="results, without their suffixes"
     )
     args = parser.parse_args(arguments)
-    quick = {"sizes": ["5000x64"], "real": 0, "queries": 30, "passes": 2, "memory": False}
-    full = {"sizes": list(SIZES), "real": REAL, "queries": 300, "passes": 3, "memory": True}
+    quick = {"sizes": ["5000x64"], "real": 0, "queries": 30, "tuning": 10, "passes": 2, "memory": False}
+    full = {"sizes": list(SIZES), "real": REAL, "queries": 300, "tuning": 60, "passes": 3, "memory": True}
     for name, value in (quick if args.quick else full).items():
         if getattr(args, name) is None:
             setattr(args, name, value)

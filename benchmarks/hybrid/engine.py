@@ -63,13 +63,11 @@ class Opened:
         engines: ready to be asked.
         bytes: of all files that answering needs.
         notes: name -> value, for the report.
-        processes: ids of processes that work for it, whose CPU time and memory count too.
     """
 
     engines: Sequence[Engine]
     bytes: int
     notes: dict[str, Any] = field(default_factory=dict)
-    processes: Sequence[int] = ()
 
 
 class Peer(Protocol):
@@ -96,7 +94,7 @@ class Peer(Protocol):
     def build(self, collection: Collection, folder: Path) -> dict[str, Any]:
         """Builds into an empty folder; gives what is to be remembered of the build, such as its settings.
 
-        "aside_s" among it is CPU time that did not go into the index; "child_s" is that of processes that have ended.
+        "aside_s" among it is CPU time that did not go into the index.
 
         Raises:
             UnavailableError: this peer cannot hold such a collection.

@@ -1,7 +1,7 @@
 """Measurement: overlap with the true blend and time of all engines over one collection, in one process.
 
 Engines and settings take turns in an order that is drawn anew for every query, so none inherits the caches that another has
-warmed. A time is CPU time of the process and of those that work for it; a query's time is the median of its passes, an engine's
+warmed. A time is CPU time of the process, all threads; a query's time is the median of its passes, an engine's
 the median of its queries.
 """
 
@@ -11,7 +11,7 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from hybrid.collection import Collection, Query
 from hybrid.engine import Engine, Peer, Setting, label
 from hybrid.frontier import frontier
 from hybrid.memory import measured
-from hybrid.processes import clock
 from hybrid.store import built
 
 _FEWER = ((0.05, 30), (0.005, 100))
@@ -40,11 +39,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Point:
-    """An engine with a setting: how its time is read, and how many queries it is asked."""
+    """An engine with a setting, and how many queries it is asked."""
 
     engine: Engine
     setting: Setting
-    clock: Callable[[], int]
     queries: int
 
 
@@ -98,9 +96,8 @@ def _opened(
     opened = peer.open(collection, folder)
     points, rows = [], {}
     for engine in opened.engines:
-        read = clock(opened.processes)
-        settings = frontier(engine, collection, read)
-        points += [_Point(engine, one, read, _asked(engine, one, collection, read)) for one in settings]
+        settings = frontier(engine, collection)
+        points += [_Point(engine, one, _asked(engine, one, collection)) for one in settings]
         rows[engine.name] = {
             "peer": peer.name,
             "kind": engine.kind,
@@ -115,13 +112,13 @@ def _opened(
     return points, rows
 
 
-def _asked(engine: Engine, setting: Setting, collection: Collection, read: Callable[[], int]) -> int:
+def _asked(engine: Engine, setting: Setting, collection: Collection) -> int:
     times = []
     for query in collection.tuning[:5]:
         prepared = engine.prepare(query, setting)
-        started = read()
+        started = time.process_time_ns()
         engine.search(prepared)
-        times.append(read() - started)
+        times.append(time.process_time_ns() - started)
     seconds, queries = np.median(times) / 1e9, len(collection.queries)
     return next((min(fewer, queries) for limit, fewer in _FEWER if seconds > limit), queries)
 
@@ -137,6 +134,7 @@ def _timed(collection: Collection, points: Sequence[_Point], plan: Plan) -> list
     times = np.full((len(points), len(queries), plan.passes), np.nan)
     walls = np.full_like(times, np.nan)
     accounts: list[list[Mapping[str, Any]]] = [[] for _ in points]
+    clock = time.process_time_ns
     gc.collect()
     gc.disable()
     try:
@@ -147,14 +145,10 @@ def _timed(collection: Collection, points: Sequence[_Point], plan: Plan) -> list
                     point = points[place]
                     if query >= point.queries:
                         continue
-                    prepared, search, read = (
-                        point.engine.prepare(queries[query], point.setting),
-                        point.engine.search,
-                        point.clock,
-                    )
-                    wall, started = time.perf_counter_ns(), read()
+                    prepared, search = point.engine.prepare(queries[query], point.setting), point.engine.search
+                    wall, started = time.perf_counter_ns(), clock()
                     found = search(prepared)
-                    times[place, query, number] = read() - started
+                    times[place, query, number] = clock() - started
                     walls[place, query, number] = time.perf_counter_ns() - wall
                     accounts[place].append(point.engine.account(found))
                     del found

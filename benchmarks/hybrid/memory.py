@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from hybrid.collection import load
-from hybrid.processes import resident
 
 _QUERIES = 50
 
@@ -32,19 +31,27 @@ def measured(peer: str, collection: Path, folder: Path) -> dict[str, int]:
     return found
 
 
+def _resident() -> dict[str, int]:
+    path = Path("/proc/self/status")
+    if not path.exists():
+        return {}
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    return {name: 1024 * int(lines[field].split()[0]) for name, field in (("rss", "VmRSS"), ("anonymous", "RssAnon"))}
+
+
 def _main() -> None:
     from hybrid.engines import PEERS
 
     job = json.load(sys.stdin)
-    peer, collection = PEERS[job["peer"]], load(Path(job["collection"]), _QUERIES)
+    peer, collection = PEERS[job["peer"]], load(Path(job["collection"]), _QUERIES, 0)
     for module in peer.modules:
         importlib.import_module(module)
-    before = resident()
+    before = _resident()
     opened = peer.open(collection, Path(job["folder"]))
     for engine in opened.engines:
         for query in collection.queries:
             engine.answer(engine.search(engine.prepare(query, engine.settings[0])))
-    after = resident(opened.processes)
+    after = _resident()
     print(json.dumps({name: after[name] - before[name] for name in after}))
     sys.stdout.flush()
     os._exit(0)  # a peer's threads may not end
