@@ -222,6 +222,10 @@ class Encoder:
         """
         return self._tokenizer.spans(checked_texts(texts))
 
+    def token(self, token_id: int) -> str:
+        """A token of the lexical output as text, for display; "" for an id that is none."""
+        return self._tokenizer.token(token_id)
+
     @overload
     def compute_score(
         self,
