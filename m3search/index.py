@@ -22,7 +22,7 @@ from m3search.storage import DenseSettings, IndexWriter, Snapshot, copy_index
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
-    from m3search.indexing.builder import BuildReport
+    from m3search.indexing.report import BuildReport
     from m3search.indexing.sources import Source
     from m3search.records import Document, Encodings
 

@@ -1,4 +1,4 @@
-"""Reports: what a build left out, and which documents have nothing to search.
+"""Reports: what a build did, what it left out, and which documents have nothing to search.
 
 Owns the counting and the words; imports errors only. Invariant: counts are complete, the lists are bounded.
 """
@@ -126,6 +126,37 @@ class EmptyReport:
     def to_dict(self) -> dict[str, Any]:
         """For machines: ``{"count", "ids"}``."""
         return {"count": self.count, "ids": list(self.ids)}
+
+
+@dataclass(slots=True)
+class BuildReport:
+    """What a build did, or an addition to an index.
+
+    Attributes:
+        documents: how many were indexed.
+        passages: how many scored units they have.
+        replaced: how many of them took the place of another of their id.
+        skipped: records that were left out.
+        empty: documents without text.
+        seconds: how long it took, from the first document to the commit.
+    """
+
+    documents: int = 0
+    passages: int = 0
+    replaced: int = 0
+    seconds: float = 0.0
+    skipped: SkipReport = field(default_factory=SkipReport)
+    empty: EmptyReport = field(default_factory=EmptyReport)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "documents": self.documents,
+            "passages": self.passages,
+            "seconds": self.seconds,
+            "skipped": self.skipped.to_dict(),
+            "empty": self.empty.to_dict(),
+        }
 
 
 def _counted(count: int, noun: str) -> str:

@@ -13,7 +13,7 @@ from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
 from m3search.storage.segment import Segment
-from m3search.storage.segment_writer import PassageBatch, SegmentWriter, id_hash
+from m3search.storage.segment_writer import PassageBatch, SealedSegment, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
 from m3search.storage.summary import summary
 from m3search.storage.token_vectors import CODECS, check_codec
@@ -33,6 +33,7 @@ __all__ = [
     "IndexWriter",
     "Manifest",
     "PassageBatch",
+    "SealedSegment",
     "Segment",
     "SegmentInfo",
     "SegmentWriter",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from m3search import Encoder
-from m3search.indexing import builder
+from m3search.indexing import ingest
 from m3search.indexing.build_config import build_config
 from m3search.indexing.builder import Builder
 from m3search.storage import DenseSettings, IndexWriter
@@ -30,7 +30,7 @@ class Watched:
 
 @pytest.mark.parametrize("codec", ["int8+bits", None])
 def test_token_vectors_are_written_before_many_of_them_are_there(tmp_path, monkeypatch, codec):
-    monkeypatch.setattr(builder, "_CHUNK_TOKEN_BYTES", 200_000)
+    monkeypatch.setattr(ingest, "_CHUNK_TOKEN_BYTES", 200_000)
     watched = Watched(Encoder.load(CHECKPOINT, threads=1))
     dense = DenseSettings.of("flat")
     config = build_config(watched, bm25=False, colbert=codec, dense=dense, given=False, segment_size=1000)

@@ -1,0 +1,310 @@
+"""Ingest: documents -> passages -> encodings -> segments, for a build and for a live index alike.
+
+Owns the pipeline; imports storage, analysis, records. Invariant: documents are consumed as they come and memory does not grow
+with their number; where the segments go is the business of a `Sink`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from m3search.analysis.analyzer import Analyzer
+from m3search.analysis.passages import split, whole
+from m3search.errors import DocumentError, EncodingsError
+from m3search.indexing.given_encodings import Window, batches_of, check_batch, config_of, given_passages, rows_of
+from m3search.indexing.report import BuildReport
+from m3search.indexing.sources.record import Record, from_iterable, read_documents
+from m3search.records import Encodings
+from m3search.storage import IndexConfig, PassageBatch, SealedSegment, SegmentWriter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from m3search.analysis.passages import Passage
+    from m3search.indexing.sources.record import Accepted
+    from m3search.records import Document
+
+_CHUNK_DOCUMENTS = 512
+_CHUNK_CHARACTERS = 1_000_000  # sorts enough texts by length to fill batches, and bounds the vectors in memory
+_CHUNK_TOKEN_BYTES = 512 * 2**20  # of token vectors, where every character is a token; of English, a quarter
+
+
+class PassageEncoder(Protocol):
+    """What the pipeline needs of an encoder."""
+
+    @property
+    def room(self) -> int:
+        """Ordinary tokens of one passage."""
+        ...
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Characters of every token."""
+        ...
+
+    def encode(
+        self, texts: Sequence[str], *, dense: bool = True, lexical: bool = True, colbert: bool = False
+    ) -> Encodings:
+        """The outputs of texts."""
+        ...
+
+
+class Sink(Protocol):
+    """Where documents go: the stage of a build, or the next generation of a live index."""
+
+    def known(self, document: Document) -> str:
+        """Why a document of this id cannot come again, asked as it is read; "" where it can."""
+        ...
+
+    def present(self, documents: Sequence[Document]) -> list[str]:
+        """Why each of these cannot come in beside what is indexed, asked of many at a time; "" where it can."""
+        ...
+
+    def begin(self, config: IndexConfig) -> None:
+        """The widths of the vectors are known; called before the first document."""
+        ...
+
+    def new_segment(self) -> SegmentWriter:
+        """An empty segment."""
+        ...
+
+    def placed(self, segment: SegmentWriter, first: int, documents: Sequence[Document]) -> None:
+        """These documents stand in the segment, from this number on."""
+        ...
+
+    def add_segment(self, sealed: SealedSegment) -> None:
+        """A segment is whole."""
+        ...
+
+
+class Ingest:
+    """One pass over documents: `run` reads everything and hands whole segments to the sink.
+
+    Attributes:
+        config: with the widths that were found, once the first batch is there.
+        report: what was done.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        config: IndexConfig,
+        *,
+        encoder: PassageEncoder | None,
+        skip: bool,
+        colbert: bool = False,
+        fixed: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+        report: BuildReport | None = None,
+    ) -> None:
+        """Begins.
+
+        Args:
+            sink: takes the segments.
+            config: of the index.
+            encoder: for passages without given encodings.
+            skip: whether bad records are left out and reported; else the first one raises.
+            colbert: whether given encodings must have token vectors.
+            fixed: the config is that of an index with documents, and given encodings must be as it says.
+            progress: called with the number of documents that were just done.
+            report: goes on with the counts of an earlier pass.
+        """
+        self._sink = sink
+        self.config = config
+        self._encoder = encoder
+        self._wants_colbert = colbert
+        self._fixed = fixed
+        self._analyzer = None if config.bm25 is None else Analyzer.from_dict(config.bm25["analyzer"])
+        self._skip = skip
+        self._progress = progress
+        self._segment: SegmentWriter | None = None
+        self._begun = False
+        self.report = BuildReport() if report is None else report
+
+    def run(self, documents: Iterable[object], encodings: Iterable[Encodings] | Encodings | None) -> None:
+        """Take all documents; a segment that is not full stays open until `seal`.
+
+        Raises:
+            DocumentError, SourceError: a bad record, unless they are skipped.
+            EncodingsError: encodings that do not go with the documents.
+            StorageError: the disk is full or failing.
+        """
+        records = from_iterable(documents)
+        if encodings is None:
+            self._begin(self.config)
+            self._encode_all(records)
+        else:
+            self._take_all(records, batches_of(encodings))
+            self._begin(self.config)
+
+    def seal(self) -> None:
+        """Hand over the segment that is open."""
+        if self._segment is not None:
+            sealed = self._segment.seal()
+            self._segment = None
+            self._sink.add_segment(sealed)
+
+    def discard(self) -> None:
+        """Forget the segment that is open."""
+        if self._segment is not None:
+            self._segment.discard()
+            self._segment = None
+
+    # -- where encodings come from --
+
+    def _encode_all(self, records: Iterator[Record]) -> None:
+        """Encode chunk by chunk; without an encoder passages have BM25 terms only."""
+        chunk: list[Accepted] = []
+        characters, limit = 0, _CHUNK_CHARACTERS
+        if self.config.colbert_dim is not None:
+            limit = min(limit, _CHUNK_TOKEN_BYTES // (4 * self.config.colbert_dim))
+        for accepted in self._accepted(records):
+            chunk.append(accepted)
+            characters += len(accepted.document.content)
+            if len(chunk) >= _CHUNK_DOCUMENTS or characters >= limit:
+                self._encode_chunk(chunk)
+                chunk, characters = [], 0
+        if chunk:
+            self._encode_chunk(chunk)
+
+    def _encode_chunk(self, chunk: Sequence[Accepted]) -> None:
+        documents = [accepted.document for accepted in self._welcome(chunk)]
+        encoder = self._encoder
+        if encoder is None:
+            passages = [whole(document) for document in documents]
+        else:
+            passages = split(documents, encoder.room, encoder.token_spans)
+        for document, found in zip(documents, passages, strict=True):
+            if not found:
+                self.report.empty.add(document.id)
+        contents = [passage.content for found in passages for passage in found]
+        encodings = Encodings()
+        if encoder is not None and contents:
+            config = self.config
+            encodings = encoder.encode(
+                contents,
+                dense=config.dense_dim is not None,
+                lexical=config.vocab_size is not None,
+                colbert=config.colbert_dim is not None,
+            )
+        self._append(documents, passages, encodings)
+
+    def _take_all(self, records: Iterator[Record], batches: Iterator[Encodings]) -> None:
+        """Take given encodings, batch by batch, with the records that belong to them."""
+        first = 0
+        for batch in batches:
+            self._begin(config_of(self.config, batch))
+            check_batch(self.config, batch, first, index=self._fixed)
+            if self._wants_colbert and batch.colbert is None:
+                raise EncodingsError(
+                    "token vectors are to be stored (colbert is set), but the encodings have none: leave colbert out, "
+                    "or give them"
+                )
+            count = batch.documents
+            taken = Window(records, count)
+            accepted = list(self._accepted(taken, first))
+            if taken.left:
+                raise EncodingsError(
+                    f"there are encodings for at least {first + count:,} documents, but only {first + count - taken.left:,} "
+                    f"documents: give both in the same number and order"
+                )
+            accepted = self._welcome(accepted)
+            rows = [found.ordinal - first for found in accepted]
+            documents = [found.document for found in accepted]
+            self._append(
+                documents,
+                [given_passages(document, batch, row) for document, row in zip(documents, rows, strict=True)],
+                rows_of(batch, rows),
+            )
+            first += count
+        for record in records:
+            raise EncodingsError(
+                f"{record.where}: there is a document without encodings after {first:,} with them: give both in the same "
+                f"number and order"
+            )
+
+    # -- one document after the other --
+
+    def _accepted(self, records: Iterable[Record], first: int = 0) -> Iterator[Accepted]:
+        """Valid documents whose ids may come; `first` is the ordinal of the first record."""
+        for accepted in read_documents(records, self.report.skipped if self._skip else None, first):
+            why = self._sink.known(accepted.document)
+            if not why:
+                yield accepted
+            else:
+                self._reject(accepted, why)
+
+    def _welcome(self, found: Sequence[Accepted]) -> list[Accepted]:
+        """Those of them that may come in beside what is indexed."""
+        reasons = self._sink.present([accepted.document for accepted in found])
+        for accepted, why in zip(found, reasons, strict=True):
+            if why:
+                self._reject(accepted, why)
+        return [accepted for accepted, why in zip(found, reasons, strict=True) if not why]
+
+    def _reject(self, accepted: Accepted, why: str) -> None:
+        name = accepted.document.id
+        error = DocumentError(
+            f"{accepted.where}: the id {name!r} {why}", where=accepted.where, doc_id=name, kind="duplicate id"
+        )
+        if not self._skip:
+            raise error
+        self.report.skipped.add(error)
+
+    def _append(
+        self, documents: Sequence[Document], passages: Sequence[Sequence[Passage]], encodings: Encodings
+    ) -> None:
+        """Write documents into segments, beginning a new one where one is full."""
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(found) for found in passages], dtype=np.int64)])
+        spans = np.array([passage.span for found in passages for passage in found], np.int64).reshape(-1, 2)
+        terms = None
+        if self._analyzer is not None:
+            terms = [self._analyzer.counts(passage.content) for found in passages for passage in found]
+        start = 0
+        while start < len(documents):
+            segment = self._open_segment()
+            number = segment.documents
+            stop = _fitting(offsets, start, segment)
+            rows = slice(int(offsets[start]), int(offsets[stop]))
+            segment.append(
+                PassageBatch(
+                    documents=documents[start:stop],
+                    offsets=offsets[start : stop + 1] - offsets[start],
+                    spans=spans[rows],
+                    dense=None if encodings.dense is None else encodings.dense[rows],
+                    lexical=None if encodings.lexical is None else encodings.lexical[rows],
+                    colbert=None if encodings.colbert is None else encodings.colbert[rows],
+                    terms=None if terms is None else terms[rows],
+                )
+            )
+            self._sink.placed(segment, number, documents[start:stop])
+            if segment.full:
+                self.seal()
+            start = stop
+        self.report.documents += len(documents)
+        self.report.passages += len(spans)
+        self._progress(len(documents))
+
+    def _begin(self, config: IndexConfig) -> None:
+        if not self._begun:
+            if not self._fixed:
+                self.config = config
+            self._sink.begin(self.config)
+            self._begun = True
+
+    def _open_segment(self) -> SegmentWriter:
+        if self._segment is None:
+            self._segment = self._sink.new_segment()
+        return self._segment
+
+
+def _fitting(offsets: NDArray[np.int64], start: int, segment: SegmentWriter) -> int:
+    """One past the last document that fits into the segment; one at least, and all its passages go with it.
+
+    A step is bounded, so that the segment's memory is looked at between steps also where encodings come all at once.
+    """
+    passages = offsets[start] + segment.capacity - segment.passages
+    stop = int(np.searchsorted(offsets, passages, side="right")) - 1
+    return max(start + 1, min(stop, start + segment.capacity - segment.documents, start + _CHUNK_DOCUMENTS))
