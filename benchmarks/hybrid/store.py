@@ -14,6 +14,12 @@ from hybrid.engine import Peer
 _RECORD = "built.json"
 
 
+def disk_bytes(folder: Path) -> int:
+    """Bytes that the files of a folder take on the disk: some peers make files longer than what they write into them."""
+    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum(512 * one.st_blocks if hasattr(one, "st_blocks") else one.st_size for one in found)
+
+
 def built(peer: Peer, collection: Collection, *, fresh: bool = False) -> tuple[Path, dict[str, Any]]:
     """The folder of a peer's index, built if it must be, and what is known of its build.
 

@@ -3,6 +3,8 @@
 from hybrid.engine import Peer
 from hybrid.engines.by_hand import ByHand
 from hybrid.engines.exhaustive import Exhaustive
+from hybrid.engines.lance_db import LanceDB
+from hybrid.engines.milvus_lite import MilvusLite
 from hybrid.engines.ours import Ours
 from hybrid.engines.qdrant_edge import QdrantEdge
 
@@ -17,6 +19,8 @@ PEERS: dict[str, Peer] = {
         ByHand(),
         ByHand("scipy"),
         QdrantEdge(),
+        MilvusLite(),
+        LanceDB(),
         Exhaustive(),
     )
 }

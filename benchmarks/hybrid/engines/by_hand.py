@@ -14,13 +14,14 @@ from typing import Any, Protocol
 
 import numpy as np
 from lexical.engine import Opened as LexicalOpened
-from lexical.engine import folder_bytes, installed
+from lexical.engine import installed
 from lexical.engines.impact_index import ImpactIndex
 from numpy.typing import NDArray
 
 from hybrid.collection import DENSE, LEXICAL, Collection, K, Query
 from hybrid.engine import BLEND, ZERO_FILL, Opened, Setting
 from hybrid.engines.joining import completed, zero_filled
+from hybrid.store import disk_bytes
 
 PROBES = (4, 8, 16, 32, 64, 128, 256)
 DENSE_DEPTHS = (10, 20, 50, 100, 200, 500)
@@ -84,7 +85,7 @@ class ByHand:
             terms = _TermRows(collection)
         store = _Store(collection)
         engines = [_Completed(self.name, index, terms, store), _ZeroFilled(self.name, index, terms, store)]
-        return Opened(engines, folder_bytes(folder) + store.bytes)
+        return Opened(engines, disk_bytes(folder) + store.bytes)
 
 
 class _Impacts:

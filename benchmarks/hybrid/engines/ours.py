@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lexical.engine import folder_bytes
 from numpy.typing import NDArray
 from scipy import sparse
 
 from hybrid.collection import DENSE, LEXICAL, Collection, K, Query
 from hybrid.engine import BLEND, Opened, Setting
+from hybrid.store import disk_bytes
 from m3search import Document, Encodings, Hits, Index, Weights
 from m3search import __version__ as version
 
@@ -53,7 +53,7 @@ class Ours:
         index = Index.open(folder)
         efforts = {"flat": (), "hnsw": GRAPH_EFFORTS, "ivf": LIST_EFFORTS}[self._kind]
         engine = _Search(self.name, index, collection.vocabulary, efforts)
-        return Opened([engine], folder_bytes(folder), {"dense": index.info()["dense"]})
+        return Opened([engine], disk_bytes(folder), {"dense": index.info()["dense"]})
 
 
 class _Search:

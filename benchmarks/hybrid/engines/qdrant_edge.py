@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lexical.engine import folder_bytes, installed
+from lexical.engine import installed
 from numpy.typing import NDArray
 
 from hybrid.collection import DENSE, LEXICAL, Collection, K, Query
 from hybrid.engine import BLEND, FUSION, Opened, Setting
+from hybrid.store import disk_bytes
 
 LINKS, EF_CONSTRUCTION = 16, 200
 DEPTHS = (10, 20, 50, 100, 200, 500)
@@ -77,7 +78,7 @@ class QdrantEdge:
             _Fused("weighted RRF", shard, Fusion.Rrf(k=60, weights=[DENSE, LEXICAL])),
             _Fused("DBSF", shard, Fusion.Dbsf()),
         ]
-        return Opened(engines, folder_bytes(folder))
+        return Opened(engines, disk_bytes(folder))
 
 
 class _Shard:
