@@ -5,16 +5,30 @@ Imports every room below it. Invariant: it answers from one generation, however 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+import numpy as np
 
 from m3search.errors import ClosedError, EncoderError, InputError, QueryError
-from m3search.planning import Prepared, Wanted, answer, check_k, prepare
+from m3search.planning import (
+    Cursor,
+    Limits,
+    Plan,
+    Prepared,
+    Spelling,
+    Wanted,
+    answer,
+    check_k,
+    planned,
+    prepare,
+)
 from m3search.records import Document, Encodings, Hits
 from m3search.retrieval import ensure_compiled, load_loops
 from m3search.retrieval.stored import as_query, stored_encodings
@@ -24,11 +38,30 @@ if TYPE_CHECKING:
     from m3search.encoder import Encoder
     from m3search.evaluation import Dataset, Evaluation
     from m3search.planning import WeightsLike
+    from m3search.retrieval import Allowed
 
 DEFAULT_RERANK = 100
 _EXPORT_BATCH = 1024
 _SEARCH_THREADS = 2
 logger = logging.getLogger("m3search")
+
+
+class SearchOptions(TypedDict, total=False):
+    """The keywords of `Reader.search`, which says what they mean."""
+
+    weights: WeightsLike
+    ids: Iterable[str | int] | None
+    encodings: Encodings | None
+    offset: int
+    rerank: int
+    fusion: str
+    missing: str
+    depth: int | None
+    max_ms: float | None
+    max_candidates: int | None
+    dense_effort: int | None
+    explain: bool
+    plan: Plan | None
 
 
 class Reader:
@@ -93,20 +126,40 @@ class Reader:
         weights: WeightsLike = None,
         ids: Iterable[str | int] | None = None,
         encodings: Encodings | None = None,
+        offset: int = 0,
         rerank: int = DEFAULT_RERANK,
+        fusion: str = "raw",
+        missing: str = "complete",
+        depth: int | None = None,
+        max_ms: float | None = None,
+        max_candidates: int | None = None,
         dense_effort: int | None = None,
+        explain: bool = False,
+        plan: Plan | None = None,
     ) -> Hits:
         """The best k documents.
 
         Args:
-            query: a text, or its encodings (one row).
+            query: a text, or its encodings (one row); "" with `ids` lists these documents by id.
             k: how many; at or above the number of documents a blend with dense returns all.
-            weights: of the legs, for example ``{"dense": 1, "lexical": 0.3}``; None: those stored with the index.
+            weights: of the legs, for example ``{"dense": 1, "lexical": 0.3}``, or a published blend by name: "m3",
+                "m3-long", "m3-readme"; None: those stored with the index.
             ids: only these documents; unknown ones are passed over.
             encodings: vectors of the text (one row), which are then not made by the encoder.
-            rerank: how many documents ColBERT scores ("int8+bits": or estimates first), where it weighs; 0: none.
+            offset: how many better documents to pass over. With an approximate dense index a deeper page may see other
+                candidates; `cursor` never repeats one.
+            rerank: how many documents ColBERT scores ("int8+bits": or estimates first), where it weighs; 0: none. Pages
+                behind these keep the order without it.
+            fusion: "raw" blends scores and is proven; "rrf", "minmax" and "zscore" fuse the legs' lists, for comparison.
+            missing: "complete" computes a score that a leg did not return, "zero" takes it as nothing.
+            depth: candidates of each leg, at first or, where lists are fused, at all; None: as many as k needs.
+            max_ms: milliseconds after which the legs are not asked again; the answer then says "budget reached".
+            max_candidates: passages that the legs together may propose, with the same effect.
             dense_effort: how hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf, for a search of all
                 passages (a filter raises it); None: what found 95 of the best 100 at the build.
+            explain: keep what ``hits.explain()`` and ``hit.explain()`` tell.
+            plan: what `plan` returned, to be followed; it decides about k and all that is above but `ids`, `encodings`,
+                `dense_effort` and `explain`.
 
         Raises:
             QueryError: k below 1, or a query that the index cannot score.
@@ -114,34 +167,90 @@ class Reader:
             EncoderError: the index's encoder cannot be loaded, or is another than it was built with.
         """
         started = time.perf_counter()
+        limits = Limits(offset, rerank, fusion, missing, depth, max_ms, max_candidates)
         with self._reading() as snapshot:
-            wanted = Wanted(k, weights, rerank, dense_effort=dense_effort)
+            allowed, count = _allowed(snapshot, ids)
+            wanted = Wanted(k, weights, limits, dense_effort=dense_effort, allowed=count, plan=plan)
             (prepared,) = self._prepare([query], [encodings], snapshot, wanted)
-            return answer(prepared, snapshot, chosen(ids), started)
+            return answer(prepared, snapshot, allowed, started, explain=explain, spelling=self._spelling(explain))
+
+    async def asearch(self, query: str | Encodings, k: int = 10, **options: Unpack[SearchOptions]) -> Hits:
+        """`search`, on a thread of the event loop's executor."""
+        return await asyncio.to_thread(self.search, query, k, **options)
+
+    def plan(self, query: str | Encodings, k: int = 10, **options: Unpack[SearchOptions]) -> Plan:
+        """How `search` would answer, without doing it: print it, or hand it to `search`.
+
+        Args:
+            query: as for `search`.
+            k: as for `search`.
+            options: as for `search`; `explain` and `dense_effort` have no part in a plan.
+
+        Raises:
+            QueryError: as for `search`.
+            WeightsError: as for `search`.
+        """
+        with self._reading() as snapshot:
+            _, count = _allowed(snapshot, options.get("ids"))
+            wanted = _wanted(k, options, count)
+            return planned(query, options.get("encodings"), wanted, snapshot.manifest.config)
+
+    def cursor(self, query: str | Encodings, k: int = 10, **options: Unpack[SearchOptions]) -> Cursor:
+        """The answer page by page: an iterator over `Hits` of k documents each.
+
+        All pages come from the generation that the index shows now, and none repeats a document. Close it, or use it as a
+        context manager: while it is open, what that generation holds is kept.
+
+        Args:
+            query: as for `search`.
+            k: documents of a page.
+            options: as for `search`; `offset` is where the first page begins.
+
+        Raises:
+            QueryError: as for `search`.
+            WeightsError: as for `search`.
+        """
+        explain = options.get("explain", False)
+        with self._reading() as snapshot:
+            allowed, count = _allowed(snapshot, options.get("ids"))
+            wanted = _wanted(k, options, count)
+            (prepared,) = self._prepare([query], [options.get("encodings")], snapshot, wanted)
+            return Cursor(prepared, snapshot, allowed, explain=explain, spelling=self._spelling(explain))
 
     def search_batch(
         self,
         queries: Iterable[str | Encodings],
         k: int = 10,
         *,
-        weights: WeightsLike = None,
-        ids: Iterable[str | int] | None = None,
-        rerank: int = DEFAULT_RERANK,
-        dense_effort: int | None = None,
         threads: int = _SEARCH_THREADS,
+        **options: Unpack[SearchOptions],
     ) -> list[Hits]:
-        """The answers to many queries, encoded together and searched on `threads`, each on one; else as `search`."""
+        """The answers to many queries, encoded together and searched on `threads`, each on one.
+
+        Args:
+            queries: as `search` takes one.
+            k: as for `search`.
+            threads: that search at the same time; the legs give Python's lock away.
+            options: as for `search`, but for `encodings`: queries may be encodings themselves.
+        """
         started = time.perf_counter()
         if isinstance(queries, (str, Encodings)):
             raise QueryError(f"the queries are a {type(queries).__name__}: give a list of them, or use search for one")
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise QueryError(f"threads is {threads!r}: give a whole number from 1")
-        wanted = Wanted(k, weights, rerank, dense_effort=dense_effort)
-        asked, among = list(queries), chosen(ids)
+        if options.get("encodings") is not None:
+            raise QueryError("search_batch takes no encodings beside its queries: give encodings as queries")
+        asked, explain = list(queries), options.get("explain", False)
         with self._reading() as snapshot:
-            jobs = self._prepare(asked, [None] * len(asked), snapshot, wanted)
+            allowed, count = _allowed(snapshot, options.get("ids"))
+            jobs = self._prepare(asked, [None] * len(asked), snapshot, _wanted(k, options, count))
+            spelling = self._spelling(explain)
+
+            def run(job: Prepared) -> Hits:
+                return answer(job, snapshot, allowed, started, explain=explain, spelling=spelling)
+
             with ThreadPoolExecutor(threads) as pool:
-                return list(pool.map(lambda job: answer(job, snapshot, among, started), jobs))
+                return list(pool.map(run, jobs))
 
     def similar(
         self,
@@ -168,7 +277,7 @@ class Reader:
             content = snapshot.document(*found).content
             wanted = Wanted(k + 1, weights, legs=("dense", "lexical", "bm25"))
             (prepared,) = self._prepare([content], [stored], snapshot, wanted)
-            hits = answer(prepared, snapshot, None, started)
+            hits = answer(prepared, snapshot, snapshot.allowed(None), started)
         others = [hit for hit in hits if hit.id != id][:k]
         for rank, hit in enumerate(others, start=1):
             hit.rank = rank
@@ -185,6 +294,11 @@ class Reader:
         for one in prepared:
             load_loops((*one.plan.first, *one.plan.weights), logger.warning)
         return prepared
+
+    def _spelling(self, wanted: bool) -> Spelling | None:
+        """How tokens are written, where the encoder is there to say it."""
+        encoder = self._encoder if wanted else None
+        return None if encoder is None else Spelling(encoder.token, encoder.token_spans)
 
     @property
     def encoder(self) -> Encoder:
@@ -312,3 +426,32 @@ def chosen(ids: Iterable[str | int] | None) -> list[str] | None:
     if isinstance(ids, str) or not (ids is None or isinstance(ids, Iterable)):
         raise QueryError(f"ids is {ids!r}: give a list of ids")
     return None if ids is None else [as_id(value) for value in ids]
+
+
+def _allowed(snapshot: Snapshot, ids: Iterable[str | int] | None) -> tuple[Allowed, int | None]:
+    """What may be found, and how many passages that is where the user has named documents."""
+    wanted = chosen(ids)
+    allowed = snapshot.allowed(wanted)
+    if wanted is None:
+        return allowed, None
+    return allowed, sum(int(np.bitwise_count(bitmap).sum()) for bitmap in allowed if bitmap is not None)
+
+
+def _wanted(k: int, options: SearchOptions, allowed: int | None) -> Wanted:
+    limits = Limits(
+        options.get("offset", 0),
+        options.get("rerank", DEFAULT_RERANK),
+        options.get("fusion", "raw"),
+        options.get("missing", "complete"),
+        options.get("depth"),
+        options.get("max_ms"),
+        options.get("max_candidates"),
+    )
+    return Wanted(
+        k,
+        options.get("weights"),
+        limits,
+        dense_effort=options.get("dense_effort"),
+        allowed=allowed,
+        plan=options.get("plan"),
+    )

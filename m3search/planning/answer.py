@@ -10,6 +10,9 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
+from m3search.errors import QueryError
+from m3search.planning.explanation import Explanation, HitExplanation, Spelling, explained
+from m3search.planning.plan import Strategy
 from m3search.planning.ranking import rank
 from m3search.records import Document, Hit, Hits, LazyHits
 
@@ -18,47 +21,111 @@ if TYPE_CHECKING:
 
     from m3search.planning.preparation import Prepared
     from m3search.planning.ranking import Ranking
+    from m3search.retrieval import Allowed, Query
     from m3search.storage import Snapshot
 
 
-def answer(prepared: Prepared, snapshot: Snapshot, ids: Sequence[str] | None, started: float) -> Hits:
+def answer(
+    prepared: Prepared,
+    snapshot: Snapshot,
+    allowed: Allowed,
+    started: float,
+    *,
+    explain: bool = False,
+    spelling: Spelling | None = None,
+) -> Hits:
     """Run a prepared query.
 
     Args:
         prepared: query and plan.
         snapshot: what is searched; the caller holds it.
-        ids: only these documents; None: all.
+        allowed: as legs get it.
         started: `time.perf_counter` at the user's call, for the statistics.
+        explain: keep what an explanation needs.
+        spelling: how tokens are written, for explanations; None: as numbers.
     """
-    if prepared.query is None:
+    if prepared.query is None and prepared.plan.strategy is not Strategy.BROWSE:
         return Hits([], statistics={"seconds": time.perf_counter() - started})
-    ranking = rank(prepared.query, snapshot, snapshot.allowed(ids), prepared.plan)
-    hits = LazyHits(ranking.found.ids, _Maker(ranking, snapshot)) if len(ranking) else []
-    statistics = {**ranking.statistics, "seconds": time.perf_counter() - started}
-    return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics)
+    ranking = rank(prepared.query, snapshot, allowed, prepared.plan)
+    ranking.trace.encode_seconds = prepared.encode_seconds
+    places = range(prepared.plan.offset, min(len(ranking), prepared.plan.wanted))
+    kept = prepared if explain else None
+    return page(ranking, snapshot, places, prepared.plan.offset, started, kept, spelling)
+
+
+def page(
+    ranking: Ranking,
+    snapshot: Snapshot,
+    places: Sequence[int],
+    before: int,
+    started: float,
+    explained_query: Prepared | None,
+    spelling: Spelling | None,
+) -> Hits:
+    """Some documents of a ranking as hits.
+
+    Args:
+        ranking: what was found.
+        snapshot: where.
+        places: of the documents in the ranking, best first.
+        before: how many better documents were shown before.
+        started: see `answer`.
+        explained_query: query, if hits are to explain themselves.
+        spelling: see `answer`.
+    """
+    hits: Sequence[Hit] = []
+    if places:
+        maker = _Maker(ranking, snapshot, places, before, explained_query, spelling)
+        hits = LazyHits([ranking.found.ids[at] for at in places], maker)
+    seconds = time.perf_counter() - started
+    steps = {**ranking.statistics["steps"], "encode": ranking.trace.encode_seconds}
+    statistics = {**ranking.statistics, "steps": steps, "seconds": seconds}
+    explanation = None if explained_query is None else Explanation.of(ranking, seconds)
+    return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics, explanation)
 
 
 class _Maker:
     """Makes the hits of a ranking; holds the snapshot until the last hit is gone, and what could make another."""
 
-    def __init__(self, ranking: Ranking, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        ranking: Ranking,
+        snapshot: Snapshot,
+        places: Sequence[int],
+        before: int,
+        prepared: Prepared | None,
+        spelling: Spelling | None,
+    ) -> None:
         self._ranking = ranking
+        self._places = places
+        self._before = before
+        self._query = None if prepared is None else prepared.query
+        self._text = "" if prepared is None else prepared.text
+        self._explains = prepared is not None
+        self._spelling = spelling
         self._snapshot = snapshot.acquire()
         weakref.finalize(self, snapshot.release)
 
-    def __call__(self, at: int) -> Hit:
-        ranking = self._ranking
+    def __call__(self, number: int) -> Hit:
+        ranking, at = self._ranking, self._places[number]
         segment = self._snapshot.segments[ranking.found.owners[at]]
         start, end = segment.spans[ranking.passages[at] - segment.base].tolist()
         return Hit(
             ranking.found.ids[at],
             float(ranking.scores[at]),
-            at + 1,
+            self._before + number + 1,
             ranking.parts_of(at),
             (start, end),
             partial(self.document, at),
+            partial(self.explain, at),
         )
 
     def document(self, at: int) -> Document:
         found = self._ranking.found
         return self._snapshot.document(self._snapshot.segments[found.owners[at]], int(found.numbers[at]))
+
+    def explain(self, at: int) -> HitExplanation:
+        if not self._explains:
+            raise QueryError("this hit was not asked to explain itself: search with explain=True")
+        query: Query | None = self._query
+        return explained(self._ranking, at, self._snapshot, query, self._text, self.document(at), self._spelling)

@@ -1,8 +1,9 @@
 """Certificate: whether what was not seen can still enter the answer.
 
 Imports nothing. Invariant: "exact" is said only where no unseen passage can score as much as the k-th document. Where the
-bound comes from an approximate index, nothing is proven of what no leg proposed: that is "exact over candidates". What was left
-out of a rerank set by an estimate may have belonged to the answer: that is "exact over the rerank set's shortlist".
+bound comes from an approximate index, nothing is proven of what no leg proposed: that is "exact over candidates", and so is a
+fusion of lists. What was left out of a rerank set by an estimate may have belonged to the answer: that is "exact over the
+rerank set's shortlist". Scores are exact and in order, but the search was stopped before it could prove more: "budget reached".
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Guarantee(StrEnum):
     CANDIDATES = "exact over candidates"
     RERANK = "exact over the rerank set"
     SHORTLIST = "exact over the rerank set's shortlist"
+    BUDGET = "budget reached"
 
 
 def certify(kth: float | None, bound: float, slack: float, *, nothing_left: bool, rounds: int) -> Guarantee | None:

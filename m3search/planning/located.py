@@ -40,6 +40,14 @@ class Located:
             ids[positions] = segment.ids_of(documents)
         return cls(ids.tolist(), snapshot.owners(docids), numbers)
 
+    def and_then(self, other: Located) -> Located:
+        """These documents, then the others."""
+        return Located(
+            [*self.ids, *other.ids],
+            np.concatenate([self.owners, other.owners]),
+            np.concatenate([self.numbers, other.numbers]),
+        )
+
     @classmethod
     def ordered(
         cls, snapshot: Snapshot, docids: NDArray[np.int64], scores: NDArray[np.float64], count: int

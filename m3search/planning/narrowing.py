@@ -38,6 +38,7 @@ class Narrowing:
         least: leg -> f64[n]; the exact score where it is known.
         most: leg -> f64[n], not below `least`.
         known: leg -> bool[n].
+        completed: leg -> how many scores were computed, and not vouched for by the leg.
     """
 
     def __init__(self, snapshot: Snapshot, proposals: Mapping[str, Candidates]) -> None:
@@ -47,6 +48,7 @@ class Narrowing:
         self.least = {leg: np.full(len(self.docids), 0.0 if matches_only([leg]) else -np.inf) for leg in proposals}
         self.most = {leg: np.full(len(self.docids), np.inf) for leg in proposals}
         self.known = {leg: np.zeros(len(self.docids), bool) for leg in proposals}
+        self.completed = dict.fromkeys(proposals, 0)
         for (leg, found), where in zip(proposals.items(), places, strict=True):
             self._take(leg, found, where)
 
@@ -86,6 +88,7 @@ class Narrowing:
                 scores = complete(query, snapshot, self.docids[missing], [leg])[leg]
                 self.least[leg][missing] = self.most[leg][missing] = scores
                 self.known[leg][missing] = True
+                self.completed[leg] += len(missing)
 
     def drop(self, weights: Mapping[str, float], documents: int) -> None:
         """Drop what scores less, at most, than `documents` documents score at least.
@@ -117,11 +120,13 @@ class Narrowed(NamedTuple):
         candidates: how many there were.
         docids: i64[n], distinct: as one leg alone orders them, where it vouches for its scores; else ascending.
         known: their exact scores, in every leg.
+        completed: leg -> how many scores had to be computed for that.
     """
 
     candidates: int
     docids: NDArray[np.int64]
     known: list[Known]
+    completed: Mapping[str, int]
 
 
 def narrowed(
@@ -144,7 +149,7 @@ def narrowed(
     """
     leg, found = next(iter(proposals.items()))
     if len(proposals) == 1 and found.exact:
-        return Narrowed(len(found), found.docids, [Known(leg, np.arange(len(found)), found.scores)])
+        return Narrowed(len(found), found.docids, [Known(leg, np.arange(len(found)), found.scores)], {leg: 0})
     narrowing = Narrowing(snapshot, proposals)
     candidates = len(narrowing.docids)
     if before is not None:
@@ -152,7 +157,7 @@ def narrowed(
     narrowing.run(query, snapshot, weights, documents)
     every = np.arange(len(narrowing.docids))
     known = [Known(leg, every, scores) for leg, scores in narrowing.least.items()]
-    return Narrowed(candidates, narrowing.docids, known)
+    return Narrowed(candidates, narrowing.docids, known, narrowing.completed)
 
 
 def _up(value: Any) -> Any:  # noqa: ANN401 - a number or an array of them

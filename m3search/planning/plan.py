@@ -1,28 +1,38 @@
-"""Plan: which legs propose, how deep, what they weigh, and how many are reranked.
+"""Plan: a search, decided: a value that can be printed, compared, changed and handed to a search.
 
-Imports records and storage's config. Invariant: a plan that was made can be run; whatever does not fit is said here.
+Imports records. Invariant: a plan says everything that decides about an answer but the query and the snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
-from m3search.errors import QueryError, WeightsError
-from m3search.records import LEGS, Weights
+from m3search.planning.fusion import RAW, Fusion
 
-_FIRST_DEPTH = 100
-_FALLBACK = Weights(dense=1, lexical=0.3, bm25=1)
 LARGEST_K = 10**7
 
+_FIRST_DEPTH = 100
 _INVERTED = {"lexical", "bm25"}  # their order is that of the answer, and asking them for more costs more
 _TIES = 4  # one more proves the answer, and some more find the end of most ties at rank k
 _TIES_SHARE = 64
 
 
+class Strategy(StrEnum):
+    """How the first stage is settled."""
+
+    BLEND = "certified blend"
+    ALLOWED = "score of all that is allowed"
+    LISTS = "fused lists"
+    BROWSE = "all that is allowed, by id"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A search, decided.
+    """A search, decided; make one with `Index.plan`.
 
     Attributes:
         k: hits that are wanted.
@@ -31,6 +41,11 @@ class Plan:
         depth: how many candidates each leg is asked for at first; doubled until the certificate closes.
         rerank: documents that ColBERT scores; 0 where it has no part.
         attempt: documents that a leg is asked for before `depth`, where that often proves the answer already; 0: none.
+        offset: best documents that are passed over.
+        strategy: how the first stage is settled.
+        fusion: how scores become one.
+        max_ms: milliseconds after which the legs are not asked again; None: no limit.
+        max_candidates: passages that the legs together may propose; None: no limit.
     """
 
     k: int
@@ -39,86 +54,88 @@ class Plan:
     depth: int
     rerank: int = 0
     attempt: int = 0
+    offset: int = 0
+    strategy: Strategy = Strategy.BLEND
+    fusion: Fusion = RAW
+    max_ms: float | None = None
+    max_candidates: int | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many documents the answer must have settled, those that are passed over included."""
+        return self.offset + self.k
 
     @property
     def documents(self) -> int:
-        """How many the first stage must settle: k, or the rerank set."""
-        return max(self.k, self.rerank)
+        """How many the first stage must settle: those that are wanted, or the rerank set."""
+        return max(self.wanted, self.rerank)
 
+    @property
+    def reranks(self) -> bool:
+        """Whether the best documents are scored again by more legs than proposed them."""
+        return self.weights != self.first
 
-def make_plan(
-    k: int,
-    weights: Weights | None,
-    default: Weights | None,
-    *,
-    index_legs: Collection[str],
-    query_legs: Collection[str],
-    rerank: int,
-) -> Plan:
-    """The plan for a query.
+    @property
+    def depths(self) -> Mapping[str, int]:
+        """Leg of the first stage -> candidates that it is asked for first; 0 where it is not asked."""
+        asked = self.strategy in (Strategy.BLEND, Strategy.LISTS)
+        return dict.fromkeys(self.first, (self.attempt or self.depth) if asked else 0)
 
-    Args:
-        k: hits that are wanted.
-        weights: as the user gave them; None takes `default`, without the legs that index or query do not have.
-        default: recommended by the index; None: `_FALLBACK`.
-        index_legs: what the index has.
-        query_legs: what the query has been, or can be, encoded for.
-        rerank: how many documents ColBERT scores where it has a weight; 0 turns it off.
-
-    Raises:
-        QueryError: k or rerank out of range, or the query lacks a leg that weighs.
-        WeightsError: a weight for a leg that the index does not have.
-    """
-    check_k(k)
-    if isinstance(rerank, bool) or not isinstance(rerank, int) or not 0 <= rerank <= LARGEST_K:
-        raise QueryError(f"rerank is {rerank!r}: give a whole number from 0 (off) to {LARGEST_K:,}")
-    usable = [leg for leg in LEGS if leg in index_legs and leg in query_legs]
-    if weights is None:
-        chosen = (
-            _restricted(default or _FALLBACK, usable) or _restricted(_FALLBACK, usable) or dict.fromkeys(usable, 1.0)
+    def at(self, offset: int) -> Plan:
+        """The same search, passing over `offset` documents; the rerank set stays as it is."""
+        moved = dataclasses.replace(self, offset=offset)
+        return dataclasses.replace(
+            moved,
+            depth=self.depth if self.strategy is Strategy.LISTS else max(self.depth, depth_for(moved.documents)),
+            attempt=attempt_for(moved.first, moved.documents) if self.attempt else 0,
         )
-        if not chosen:
-            raise QueryError(
-                f"this query has no part that the index can score: the index has {_names(index_legs)}, "
-                f"the query {_names(query_legs)}; give encodings, or a text and an encoder"
-            )
-    else:
-        chosen = weights.positive()
-        _check_legs(chosen, index_legs, query_legs)
-    if not rerank and len(chosen) > 1:
-        chosen.pop("colbert", None)
-    first = {leg: weight for leg, weight in chosen.items() if leg != "colbert"}
-    if not first:  # ColBERT alone: the other legs propose with their usual weights, or it scores everything itself
-        others = [leg for leg in usable if leg != "colbert"]
-        first = _restricted(default or _FALLBACK, others) or _restricted(_FALLBACK, others) or dict(chosen)
-    reranks = "colbert" in chosen and "colbert" not in first
-    reranked = max(k, rerank) if reranks else 0
-    documents = max(k, reranked)
-    attempt = documents + _TIES + documents // _TIES_SHARE if len(first) == 1 and set(first) <= _INVERTED else 0
-    return Plan(k, chosen, first, max(_FIRST_DEPTH, 2 * documents), reranked, attempt)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            **{name: getattr(self, name) for name in ("k", "offset", "depth", "attempt", "rerank", "max_ms")},
+            "max_candidates": self.max_candidates,
+            "strategy": str(self.strategy),
+            "fusion": {"kind": self.fusion.kind, "missing": self.fusion.missing},
+            "weights": dict(self.weights),
+            "first": dict(self.first),
+            "depths": dict(self.depths),
+        }
+
+    def __str__(self) -> str:
+        head, *steps = self.lines()
+        return "\n".join([head, *(f"├─ {step}" for step in steps[:-1]), *(f"└─ {step}" for step in steps[-1:])])
+
+    def lines(self) -> list[str]:
+        """The plan in words: what is wanted, then a line a step."""
+        span = f"top {self.k:,}" if not self.offset else f"ranks {self.offset + 1:,} to {self.wanted:,}"
+        made = [f"{span}: {self.strategy}"]
+        if self.strategy is Strategy.BROWSE:
+            return made
+        for leg, weight in self.first.items():
+            asked = "scores every allowed passage"
+            if self.depths[leg]:
+                asked = f"proposes {self.depths[leg]:,}" + (f", then {self.depth:,}" if self.attempt else "")
+            made.append(f"{leg}, weight {weight:g}: {asked}")
+        made.append(f"{self.fusion}" + ("" if self.fusion.missing == "zero" else ", every candidate completed"))
+        if self.strategy is Strategy.BLEND:
+            made.append("certificate: twice as deep until no unseen document can belong to the answer" + self._limits())
+        if self.reranks:
+            weights = ", ".join(f"{leg} {weight:g}" for leg, weight in self.weights.items())
+            made.append(f"rerank of {self.rerank:,} documents by {weights}")
+        return made
+
+    def _limits(self) -> str:
+        limits = [] if self.max_ms is None else [f"{self.max_ms:g} ms"]
+        limits += [] if self.max_candidates is None else [f"{self.max_candidates:,} candidates"]
+        return f", or {' or '.join(limits)} are spent" if limits else ""
 
 
-def check_k(k: int) -> None:
-    """Raises `QueryError` where k is no number of hits."""
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= LARGEST_K:
-        raise QueryError(f"k is {k!r}: give a whole number from 1 to {LARGEST_K:,}")
+def depth_for(documents: int) -> int:
+    """How deep legs look at first where so many documents must be settled."""
+    return max(_FIRST_DEPTH, 2 * documents)
 
 
-def _restricted(weights: Weights, legs: Collection[str]) -> dict[str, float]:
-    return {leg: weight for leg, weight in weights.positive().items() if leg in legs}
-
-
-def _check_legs(weights: Mapping[str, float], index_legs: Collection[str], query_legs: Collection[str]) -> None:
-    for leg in weights:
-        if leg not in index_legs:
-            raise WeightsError(
-                f"{leg} weighs {weights[leg]:g}, but this index has no {leg} leg: it has {_names(index_legs)}"
-            )
-        if leg not in query_legs:
-            raise QueryError(
-                f"{leg} weighs {weights[leg]:g}, but the query has nothing for it: it has {_names(query_legs)}"
-            )
-
-
-def _names(legs: Collection[str]) -> str:
-    return ", ".join(leg for leg in LEGS if leg in legs) or "none"
+def attempt_for(first: Mapping[str, float], documents: int) -> int:
+    """What an inverted leg is asked for before, where it is the only one."""
+    return documents + _TIES + documents // _TIES_SHARE if len(first) == 1 and set(first) <= _INVERTED else 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from m3search.planning.blend import blend
 from m3search.planning.completion import Known, complete
+from m3search.planning.fusion import Fusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +32,14 @@ class Pool:
         parts: leg -> f64[n].
         scores: f64[n], the blend of the parts.
         parents: i64[n], the first passage of each one's document, which no other document has.
+        values: leg -> f64[n], what its score counts: the parts themselves where these are blended.
     """
 
     docids: NDArray[np.int64]
     parts: Mapping[str, NDArray[np.float64]]
     scores: NDArray[np.float64]
     parents: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.float64]]
 
     @classmethod
     def of(
@@ -53,7 +56,21 @@ class Pool:
         if matches_only(weights) and not (kept := scores > 0).all():
             docids, scores = docids[kept], scores[kept]
             parts = {leg: values[kept] for leg, values in parts.items()}
-        return cls(docids, parts, scores, snapshot.parents(docids))
+        return cls(docids, parts, scores, snapshot.parents(docids), parts)
+
+    @classmethod
+    def fused(
+        cls,
+        snapshot: Snapshot,
+        docids: NDArray[np.int64],
+        parts: Mapping[str, NDArray[np.float64]],
+        there: Mapping[str, NDArray[np.bool_]],
+        weights: Mapping[str, float],
+        fusion: Fusion,
+    ) -> Self:
+        """Candidates by a fusion; `there` says leg by leg which of them, bool[n], it has a score of."""
+        values = {leg: fusion.values(parts[leg], there[leg]) for leg in weights}
+        return cls(docids, parts, blend(values, weights), snapshot.parents(docids), values)
 
     def best(self, documents: int) -> NDArray[np.intp]:
         """Positions of the best passages of the best `documents` documents, ordered by (-score, docid).

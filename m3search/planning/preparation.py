@@ -1,4 +1,4 @@
-"""Preparation: what a user asks, encoded, analysed and planned.
+"""Preparation: what a user asks, planned, encoded and analysed.
 
 Imports the encoder by type only and analysis; knows an index by its config. Invariant: whatever is wrong with a query is
 said before anything is encoded or searched, and texts that need the encoder go through it together.
@@ -6,22 +6,21 @@ said before anything is encoded or searched, and texts that need the encoder go 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from m3search.analysis.analyzer import Analyzer
 from m3search.errors import EncodingsError, QueryError
-from m3search.planning.plan import Plan, make_plan
-from m3search.records import Encodings, Weights
+from m3search.planning.plan import Plan
+from m3search.planning.planner import Limits, WeightsLike, browsing, check_plan, make_plan
+from m3search.records import Encodings
 from m3search.retrieval import Query
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
     from m3search.storage import IndexConfig
-
-WeightsLike = Weights | Mapping[str, float] | str | None
-"""Weights as users write them; None takes those stored with the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +30,37 @@ class Wanted:
     Attributes:
         k: number of hits.
         weights: see `WeightsLike`.
-        rerank: documents that ColBERT scores; 0: none.
+        limits: everything else that the planner heeds.
         legs: may weigh; None: all that the index has.
         dense_effort: see `Query.dense_effort`.
+        allowed: passages that may be found, where the user has named documents; None: all.
+        plan: to be followed instead of all this; None: make one.
     """
 
     k: int
     weights: WeightsLike = None
-    rerank: int = 0
+    limits: Limits = field(default_factory=Limits)
     legs: Sequence[str] | None = None
     dense_effort: int | None = None
+    allowed: int | None = None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A query that can be run; `query` is None where there is nothing in it to search for."""
+    """A query that can be run.
+
+    Attributes:
+        query: None where there is nothing in it to search for.
+        plan: how it is answered.
+        text: as the user wrote it; "" of encodings.
+        encode_seconds: that the encoder took, for all queries that went through it together.
+    """
 
     query: Query | None
     plan: Plan
+    text: str = ""
+    encode_seconds: float = 0.0
 
 
 def prepare(
@@ -73,23 +85,27 @@ def prepare(
         EncodingsError: vectors of another width than the index has.
     """
     effort = _checked_effort(wanted.dense_effort)
-    plans = [_plan(query, vectors, wanted, config) for query, vectors in zip(queries, given, strict=True)]
+    plans = [planned(query, vectors, wanted, config) for query, vectors in zip(queries, given, strict=True)]
+    started = time.perf_counter()
     encoded = _encode(queries, given, plans, encoder)
+    seconds = time.perf_counter() - started if encoded else 0.0
     analyzer = None if config.bm25 is None else Analyzer.from_dict(config.bm25["analyzer"])
     prepared: list[Prepared] = []
     for place, (query, vectors, plan) in enumerate(zip(queries, given, plans, strict=True)):
         if isinstance(query, Encodings):
             prepared.append(Prepared(Query.of(_checked(query, config), None, effort), plan))
-        elif not query.strip() and vectors is None:
+        elif _is_blank(query, vectors):
             prepared.append(Prepared(None, plan))
         else:
             counts = None if analyzer is None else analyzer.counts(query)
             parts = encoded.get(place) if vectors is None else _checked(vectors, config)
-            prepared.append(Prepared(Query.of(parts, counts, effort), plan))
+            took = seconds if place in encoded else 0.0
+            prepared.append(Prepared(Query.of(parts, counts, effort), plan, query, took))
     return prepared
 
 
-def _plan(query: str | Encodings, given: Encodings | None, wanted: Wanted, config: IndexConfig) -> Plan:
+def planned(query: str | Encodings, given: Encodings | None, wanted: Wanted, config: IndexConfig) -> Plan:
+    """The plan for one query, without looking into it; see `prepare`."""
     if not isinstance(query, (str, Encodings)):
         raise QueryError(f"the query is a {type(query).__name__}: give a text or Encodings of one row")
     if given is not None and not isinstance(given, Encodings):
@@ -99,14 +115,25 @@ def _plan(query: str | Encodings, given: Encodings | None, wanted: Wanted, confi
         legs = list(vectors.outputs)
     else:  # what the index's encoder can make of it
         legs = ["dense", "lexical", "colbert"] if config.encoder is not None else []
+    legs = [*legs, "bm25"] if isinstance(query, str) else legs
+    index_legs = config.legs if wanted.legs is None else [leg for leg in config.legs if leg in wanted.legs]
+    if wanted.plan is not None:
+        return check_plan(wanted.plan, index_legs, legs)
+    if _is_blank(query, given) and wanted.allowed is not None:
+        return browsing(wanted.k, wanted.limits)
     return make_plan(
         wanted.k,
-        None if wanted.weights is None else Weights.of(wanted.weights),
+        wanted.weights,
         config.weights,
-        index_legs=config.legs if wanted.legs is None else [leg for leg in config.legs if leg in wanted.legs],
-        query_legs=[*legs, "bm25"] if isinstance(query, str) else legs,
-        rerank=wanted.rerank,
+        index_legs=index_legs,
+        query_legs=legs,
+        limits=wanted.limits,
+        allowed=wanted.allowed,
     )
+
+
+def _is_blank(query: str | Encodings, given: Encodings | None) -> bool:
+    return isinstance(query, str) and not query.strip() and given is None
 
 
 def _encode(

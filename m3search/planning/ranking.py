@@ -1,7 +1,8 @@
-"""Ranking: runs a plan: propose, complete, blend, collapse, certify or deepen, rerank.
+"""Ranking: runs a plan: the first stage, then the rerank, then ids: documents in order.
 
 Imports retrieval and storage's snapshot. Invariant: documents are ordered by (-score, id), and a document scores as its
-best passage.
+best passage. Where token vectors rerank, those that they score come first, in that order, and the others follow in the order
+of the first stage.
 """
 
 from __future__ import annotations
@@ -15,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m3search import retrieval
-from m3search.planning.blend import blend_bound
-from m3search.planning.certificate import Guarantee, certify
+from m3search.planning.certificate import Guarantee
+from m3search.planning.completion import complete
+from m3search.planning.first_stage import Stage, members, settle
 from m3search.planning.located import Located
-from m3search.planning.narrowing import narrowed
-from m3search.planning.pool import Pool, matches_only
+from m3search.planning.plan import Plan, Strategy
+from m3search.planning.pool import Pool
 from m3search.planning.shortlist import shortlist
+from m3search.planning.trace import Trace
 from m3search.storage import recall_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m3search.planning.plan import Plan
-    from m3search.records import Candidates
     from m3search.retrieval import Allowed, Query
     from m3search.storage import Snapshot
 
@@ -56,26 +56,32 @@ class RankedDocument:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What a plan found, in columns: at most k documents, best first.
+    """What a plan found, in columns: at most offset + k documents, best first.
 
     Attributes:
+        plan: what was run.
         found: ids and places of the documents.
         passages: i64[n], docids of their best passages.
-        scores: f64[n], the blend of `parts`.
-        parts: leg -> f64[n], exact scores of the best passages.
+        scores: f64[n], the blend of `values`.
+        parts: leg -> f64[n], exact scores of the best passages; NaN where a leg has no part in a document's score.
+        values: leg -> f64[n], what these count: the parts themselves where raw scores are blended.
         guarantee: what is proven.
         bound: what no unseen passage exceeds in the first stage.
         kth_score: the first stage's score at the last rank that had to be settled; None with fewer documents.
+        trace: what was done.
         statistics: depths, postings, candidates and seconds.
     """
 
+    plan: Plan
     found: Located
     passages: NDArray[np.int64]
     scores: NDArray[np.float64]
     parts: Mapping[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[np.float64]]
     guarantee: Guarantee
     bound: float
     kth_score: float | None
+    trace: Trace
     statistics: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -83,7 +89,15 @@ class Ranking:
 
     def parts_of(self, at: int) -> dict[str, float]:
         """Leg -> exact score of one document."""
-        return {leg: float(values[at]) for leg, values in self.parts.items()}
+        return _at(self.parts, at)
+
+    def values_of(self, at: int) -> dict[str, float]:
+        """Leg -> what its score counts for one document."""
+        return _at(self.values, at)
+
+    def weights_of(self, at: int) -> Mapping[str, float]:
+        """The weights that made one document's score."""
+        return self.plan.weights if at < self.trace.reranked or not self.plan.reranks else self.plan.first
 
     @cached_property
     def documents(self) -> Sequence[RankedDocument]:
@@ -101,105 +115,156 @@ class Ranking:
         ]
 
 
-def rank(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Ranking:
-    """Run a plan over the allowed passages of a snapshot."""
+def rank(query: Query | None, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Ranking:
+    """Run a plan over the allowed passages of a snapshot; without a query, the plan is to browse."""
     started = time.perf_counter()
-    stage, guarantee, rounds = _first_stage(query, snapshot, allowed, plan)
-    pool, best, reranked, estimated = stage.pool, stage.best, 0, 0
-    if plan.weights != plan.first:
-        places, _ = Located.ordered(snapshot, pool.docids[best], pool.scores[best], plan.documents)
-        docids = _passages_of(pool.parents[best[places]], snapshot, allowed)
-        chosen = shortlist(query, snapshot, docids, plan, pool.known(docids))
-        estimated = len(places) if len(chosen) < len(docids) else 0
-        pool = Pool.of(query, snapshot, chosen, plan.weights, pool.known(chosen))
-        best, guarantee = pool.best(plan.documents), Guarantee.SHORTLIST if estimated else Guarantee.RERANK
-        reranked = len(best)
-    places, found = Located.ordered(snapshot, pool.docids[best], pool.scores[best], plan.k)
-    best = best[places]
-    statistics = {
-        "legs": dict(plan.first),
-        "depth": stage.depth,
-        "rounds": rounds,
-        "candidates": stage.candidates,
-        "postings": {leg: proposed.postings for leg, proposed in stage.proposals.items()},
-        "reranked": reranked,
-        "estimated": estimated,
-    }
-    recall = recall_of(snapshot.manifest.segments) if "dense" in plan.first else None
-    if recall is not None:
-        statistics["dense"] = {"effort": stage.proposals["dense"].effort, **recall}
-    statistics["seconds"] = time.perf_counter() - started
+    if query is None:
+        return _browsed(snapshot, allowed, plan, started)
+    stage, guarantee, rounds = settle(query, snapshot, allowed, plan, started)
+    trace = Trace(list(rounds))
+    if plan.reranks:
+        columns, guarantee = _reranked(query, snapshot, allowed, plan, stage, guarantee, trace, started)
+    else:
+        before = time.perf_counter()
+        columns = _ordered(snapshot, stage.pool, stage.best, plan.wanted)
+        trace.order_seconds = time.perf_counter() - before
+    trace.seconds = time.perf_counter() - started
     return Ranking(
-        found=found,
-        passages=pool.docids[best],
-        scores=pool.scores[best],
-        parts={leg: values[best] for leg, values in pool.parts.items()},
+        plan=plan,
+        found=columns.found,
+        passages=columns.passages,
+        scores=columns.scores,
+        parts=columns.parts,
+        values=columns.values,
         guarantee=guarantee,
-        bound=stage.bound,
-        kth_score=stage.kth_score,
-        statistics=statistics,
+        bound=stage.round.bound,
+        kth_score=stage.round.kth_score,
+        trace=trace,
+        statistics=_statistics(snapshot, plan, trace),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stage:
-    """What the legs proposed at a depth.
+class _Columns:
+    """Documents in order, as `Ranking` has them."""
 
-    Attributes:
-        depth: that depth.
-        proposals: by leg.
-        candidates: how many passages these are.
-        pool: what of them can be in the answer, scored.
-        best: positions of the best documents.
-        bound: what no unseen passage exceeds.
-        kth_score: at the last rank that has to be settled.
-        guarantee: what is proven; None: too little.
-    """
+    found: Located
+    passages: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    parts: Mapping[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[np.float64]]
 
-    depth: int
-    proposals: Mapping[str, Candidates]
-    candidates: int
-    pool: Pool
-    best: NDArray[np.intp]
-    bound: float
-    kth_score: float | None
-    guarantee: Guarantee | None
+    def and_then(self, other: _Columns) -> _Columns:
+        """These, then the others; a leg that has no part in one of both has NaN there."""
 
+        def joined(
+            one: Mapping[str, NDArray[np.float64]], two: Mapping[str, NDArray[np.float64]]
+        ) -> Mapping[str, NDArray[np.float64]]:
+            sides = ((one, len(self.passages)), (two, len(other.passages)))
+            return {
+                leg: np.concatenate([side.get(leg, np.full(count, math.nan)) for side, count in sides])
+                for leg in {**one, **two}
+            }
 
-def _first_stage(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> tuple[_Stage, Guarantee, int]:
-    """Ask the legs, deeper and deeper, until the certificate closes: the last stage, what it proves, and the rounds."""
-    stage, asked = None, 0
-    attempt = math.ceil(plan.attempt * snapshot.passages_per_document)
-    if 0 < attempt < plan.depth:
-        stage, asked = _ask(query, snapshot, allowed, plan, attempt, 0, None), 1
-        # of those that tie at rank k this may not have seen as many as the plan's depth will
-        if stage.guarantee is Guarantee.EXACT:
-            return stage, stage.guarantee, asked
-    rounds = 0
-    while True:
-        stage = _ask(query, snapshot, allowed, plan, plan.depth << rounds, rounds, stage)
-        rounds += 1
-        if stage.guarantee is not None:
-            return stage, stage.guarantee, asked + rounds
+        return _Columns(
+            self.found.and_then(other.found),
+            np.concatenate([self.passages, other.passages]),
+            np.concatenate([self.scores, other.scores]),
+            joined(self.parts, other.parts),
+            joined(self.values, other.values),
+        )
 
 
-def _ask(
-    query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan, depth: int, rounds: int, before: _Stage | None
-) -> _Stage:
-    """Ask all legs of the first stage for `depth` candidates; what was scored before is not scored again."""
-    proposals = {leg: retrieval.ALL[leg].search(query, snapshot, allowed, depth) for leg in plan.first}
-    scored_before = None if before is None else before.pool
-    candidates, docids, known = narrowed(query, snapshot, proposals, plan.first, plan.documents, scored_before)
-    pool = Pool.of(query, snapshot, docids, plan.first, known)
-    bound, slack = blend_bound(proposals, plan.first)
-    best = pool.best(plan.documents)
-    kth = float(pool.scores[best[plan.documents - 1]]) if len(best) >= plan.documents else None
-    # without a dense or ColBERT leg a passage that no leg returned scores 0, and what scores 0 is no match
-    nothing_left = bound == -np.inf or (matches_only(plan.first) and bound <= 0)
-    guarantee = certify(kth, bound, slack, nothing_left=nothing_left, rounds=rounds)
-    if guarantee is not None and not nothing_left and any(found.approximate for found in proposals.values()):
-        guarantee = Guarantee.CANDIDATES
-    return _Stage(depth, proposals, candidates, pool, best, bound, kth, guarantee)
+def _ordered(snapshot: Snapshot, pool: Pool, best: NDArray[np.intp], count: int) -> _Columns:
+    """The first `count` of a pool's best documents by (-score, id)."""
+    places, found = Located.ordered(snapshot, pool.docids[best], pool.scores[best], count)
+    chosen = best[places]
+    return _columns(pool, chosen, found)
+
+
+def _columns(pool: Pool, chosen: NDArray[np.intp], found: Located) -> _Columns:
+    parts = {leg: values[chosen] for leg, values in pool.parts.items()}
+    values = parts if pool.values is pool.parts else {leg: some[chosen] for leg, some in pool.values.items()}
+    return _Columns(found, pool.docids[chosen], pool.scores[chosen], parts, values)
+
+
+def _reranked(
+    query: Query,
+    snapshot: Snapshot,
+    allowed: Allowed,
+    plan: Plan,
+    stage: Stage,
+    guarantee: Guarantee,
+    trace: Trace,
+    started: float,
+) -> tuple[_Columns, Guarantee]:
+    """The rerank set by all legs, and behind it, where the answer goes on, what follows in the first stage's order."""
+    before = time.perf_counter()
+    pool, late = stage.pool, plan.max_ms is not None and 1000 * (before - started) > plan.max_ms
+    count = plan.k if late else max(plan.k, plan.rerank)
+    places, _ = Located.ordered(snapshot, pool.docids[stage.best], pool.scores[stage.best], plan.documents)
+    ordered = stage.best[places]
+    docids = _passages_of(pool.parents[ordered[:count]], snapshot, allowed)
+    chosen = docids
+    if plan.fusion.certified:
+        chosen = shortlist(query, snapshot, docids, plan, pool.known(docids))
+        again = Pool.of(query, snapshot, chosen, plan.weights, pool.known(chosen))
+    else:
+        parts = complete(query, snapshot, chosen, plan.weights)
+        there = {leg: np.ones(len(chosen), bool) for leg in plan.weights}
+        again = Pool.fused(snapshot, chosen, parts, there, plan.weights, plan.fusion)
+    best = again.best(count)
+    trace.estimated = len(ordered[:count]) if len(chosen) < len(docids) else 0
+    trace.reranked = len(best)
+    trace.rerank_seconds = time.perf_counter() - before
+    columns = _ordered(snapshot, again, best, plan.wanted)
+    if plan.wanted > len(columns.passages):
+        rest = ordered[~np.isin(pool.parents[ordered], again.parents)][: plan.wanted - len(columns.passages)]
+        columns = columns.and_then(_columns(pool, rest, Located.of(snapshot, pool.docids[rest])))
+    trace.order_seconds = time.perf_counter() - before - trace.rerank_seconds
+    if guarantee is Guarantee.BUDGET or late:
+        return columns, Guarantee.BUDGET
+    return columns, Guarantee.SHORTLIST if trace.estimated else Guarantee.RERANK
+
+
+def _browsed(snapshot: Snapshot, allowed: Allowed, plan: Plan, started: float) -> Ranking:
+    """What is allowed, by id; nothing was asked, so everything scores 0."""
+    assert plan.strategy is Strategy.BROWSE
+    docids = members(snapshot, allowed)
+    docids = np.unique(snapshot.parents(docids))
+    places, found = Located.ordered(snapshot, docids, np.zeros(len(docids)), plan.wanted)
+    passages = docids[places]
+    trace = Trace(order_seconds=time.perf_counter() - started, seconds=time.perf_counter() - started)
+    statistics = {
+        "strategy": str(plan.strategy),
+        "candidates": len(docids),
+        "steps": trace.steps,
+        "seconds": trace.seconds,
+    }
+    return Ranking(
+        plan, found, passages, np.zeros(len(passages)), {}, {}, Guarantee.EXACT, -math.inf, None, trace, statistics
+    )
+
+
+def _statistics(snapshot: Snapshot, plan: Plan, trace: Trace) -> dict[str, Any]:
+    last = trace.rounds[-1]
+    statistics: dict[str, Any] = {
+        "strategy": str(plan.strategy),
+        "legs": dict(plan.first),
+        "depth": last.depth,
+        "rounds": len(trace.rounds),
+        "candidates": last.candidates,
+        "postings": {leg: asked.postings for leg, asked in last.legs.items()},
+        "completed": {leg: sum(one.completed.get(leg, 0) for one in trace.rounds) for leg in plan.first},
+        "reranked": trace.reranked,
+        "estimated": trace.estimated,
+    }
+    recall = recall_of(snapshot.manifest.segments) if "dense" in last.legs else None
+    if recall is not None:
+        statistics["dense"] = {"effort": last.legs["dense"].effort, **recall}
+    statistics["steps"] = trace.steps
+    statistics["seconds"] = trace.seconds
+    return statistics
 
 
 def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowed) -> NDArray[np.int64]:
@@ -213,3 +278,7 @@ def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowe
             passages = passages[bitmap[passages >> 3] >> (passages & 7) & 1 == 1]
         found.append(passages + segment.base)
     return np.sort(np.concatenate(found))
+
+
+def _at(columns: Mapping[str, NDArray[np.float64]], at: int) -> dict[str, float]:
+    return {leg: value for leg, values in columns.items() if not math.isnan(value := float(values[at]))}

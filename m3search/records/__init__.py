@@ -8,10 +8,11 @@ from m3search.records.document import Document
 from m3search.records.encodings import Encodings, lexical_matching_score
 from m3search.records.hits import Hit, Hits, LazyHits
 from m3search.records.identity import EncoderIdentity
-from m3search.records.weights import LEGS, Weights
+from m3search.records.weights import LEGS, PRESETS, Weights
 
 __all__ = [
     "LEGS",
+    "PRESETS",
     "Candidates",
     "Document",
     "EncoderIdentity",

@@ -6,9 +6,22 @@ import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
+from m3search.errors import QueryError
 from m3search.records.document import Document
+
+
+class Explained(Protocol):
+    """Why something is as it is; ``print`` draws it as a tree."""
+
+    def tree(self) -> Any:  # noqa: ANN401 - the planner's
+        """Lines with ``text``, and ``branches`` of the same kind."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for machines."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +42,7 @@ class Hit:
     parts: Mapping[str, float]
     span: tuple[int, int]
     _load: Callable[[], Document] = field(repr=False)
+    _explain: Callable[[], Explained] | None = field(default=None, repr=False)
     _document: Document | None = field(default=None, repr=False)
 
     @property
@@ -57,6 +71,16 @@ class Hit:
     def metadata(self) -> Mapping[str, Any]:
         """The document's metadata."""
         return self.document.metadata
+
+    def explain(self) -> Explained:
+        """What the score is made of: the legs' parts, the tokens that matched, ColBERT's best tokens; print it.
+
+        Raises:
+            QueryError: the search was not told to explain.
+        """
+        if self._explain is None:
+            raise QueryError("this hit was not asked to explain itself: search with explain=True")
+        return self._explain()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything of this hit, ready for JSON, which has no NaN and no infinity: these become None."""
@@ -118,10 +142,11 @@ class Hits(Sequence[Hit]):
     Attributes:
         guarantee: what is proven of this answer: "exact", "exact up to ties at rank k", "exact over candidates" (an
             approximate dense index proposed them), "exact over the rerank set", "exact over the rerank set's shortlist"
-            (signs of token vectors chose whom these score).
+            (signs of token vectors chose whom these score), "budget reached" (nothing more could be proven in time).
         bound: no document outside the answer's first stage scores above this (-inf when none is left).
         kth_score: the first-stage score at rank k, which `bound` is held against; None with fewer than k hits.
         statistics: counts and seconds of the search.
+        explanation: what `explain` gives; None where the search was not told to explain.
     """
 
     hits: Sequence[Hit]
@@ -129,6 +154,7 @@ class Hits(Sequence[Hit]):
     bound: float = float("-inf")
     kth_score: float | None = None
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    explanation: Explained | None = None
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -148,15 +174,31 @@ class Hits(Sequence[Hit]):
         """The hits' ids, best first."""
         return list(self.hits.ids) if isinstance(self.hits, LazyHits) else [hit.id for hit in self.hits]
 
+    def explain(self) -> Explained:
+        """The plan, and what became of it: depths, postings, completions, bounds, times; print it.
+
+        Raises:
+            QueryError: the search was not told to explain.
+        """
+        if self.explanation is None:
+            raise QueryError("this answer was not asked to explain itself: search with explain=True")
+        return self.explanation
+
     def to_dict(self) -> dict[str, Any]:
-        """The whole answer, ready for JSON; NaN and infinity become None."""
-        return {
-            "hits": [hit.to_dict() for hit in self.hits],
+        """The whole answer, ready for JSON, explained if it can be; NaN and infinity become None."""
+        hits = [hit.to_dict() for hit in self.hits]
+        made = {
+            "hits": hits,
             "guarantee": self.guarantee,
             "bound": _plain(self.bound),
             "kth_score": _plain(self.kth_score),
             "statistics": _plain(self.statistics),
         }
+        if self.explanation is not None:
+            made["explanation"] = _plain(self.explanation.to_dict())
+            for hit, own in zip(self.hits, hits, strict=True):
+                own["explanation"] = _plain(hit.explain().to_dict())
+        return made
 
     def _repr_html_(self) -> str:
         """A table, for notebooks; texts are escaped."""

@@ -37,13 +37,13 @@ class Weights:
 
     @classmethod
     def of(cls, value: Weights | Mapping[str, float] | str) -> Self:
-        """Weights from weights, a mapping such as ``{"dense": 1}``, or a string such as ``"dense=1,lexical=0.3"``.
+        """Weights from weights, a mapping such as ``{"dense": 1}``, a string such as ``"dense=1,lexical=0.3"``, or a preset.
 
         Raises:
             WeightsError: an unknown leg, or a value that is no number.
         """
         if isinstance(value, str):
-            value = _parse(value)
+            value = PRESETS[value].to_dict() if value in PRESETS else _parse(value)
         elif isinstance(value, Weights):
             value = value.to_dict()
         elif not isinstance(value, Mapping):
@@ -87,7 +87,8 @@ def _parse(text: str) -> dict[str, float]:
         name = name.strip()
         if not equals:
             raise WeightsError(
-                f"{part.strip()!r} in the weights is not NAME=NUMBER: write for example dense=1,lexical=0.3"
+                f"{part.strip()!r} in the weights is not NAME=NUMBER: write for example dense=1,lexical=0.3, "
+                f"or one of {', '.join(PRESETS)}"
             )
         if name in weights:
             raise WeightsError(f"the weight of {name!r} is given twice")
@@ -96,3 +97,14 @@ def _parse(text: str) -> dict[str, float]:
         except ValueError:
             raise WeightsError(f"the weight of {name!r} is {number.strip()!r}, which is no number") from None
     return weights
+
+
+PRESETS = {
+    "m3": Weights(dense=1, lexical=0.3, colbert=1),
+    "m3-long": Weights(dense=0.15, lexical=0.5, colbert=0.35),
+    "m3-readme": Weights(dense=0.4, lexical=0.2, colbert=0.4),
+}
+"""Published blends by name; a search passes over the legs of these that an index does not have.
+
+Sources: Chen et al., BGE M3-Embedding (2024), section 4.1 and, for long documents, section 4.3; the model's README.
+"""

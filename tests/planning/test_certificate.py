@@ -54,4 +54,5 @@ def test_guarantees_are_the_words_that_users_see():
         "exact over candidates",
         "exact over the rerank set",
         "exact over the rerank set's shortlist",
+        "budget reached",
     ]

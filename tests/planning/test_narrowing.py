@@ -53,7 +53,7 @@ def test_who_is_dropped_could_not_have_been_wanted(snapshot_of, seed, size):
         before, depth = None, int(rng.choice([1, 10, 100]))
         for _ in range(2):  # and so at twice the depth, with what is known from before
             proposals = proposed(query, snapshot, depth, legs)
-            candidates, docids, known = narrowed(query, snapshot, proposals, weights, documents, before)
+            candidates, docids, known, _ = narrowed(query, snapshot, proposals, weights, documents, before)
             everybody = np.unique(np.concatenate([found.docids for found in proposals.values()]))
             full = Pool.of(query, snapshot, everybody, weights)
             pool = before = Pool.of(query, snapshot, docids, weights, known)
@@ -84,7 +84,7 @@ def test_an_exact_leg_is_taken_at_its_word_and_no_other(three):
         found = Candidates(np.array([2, 0]), np.array([9.0, 8.0]), bound, slack=0.0 if exact else 1.0, exact=exact)
         other = Candidates(np.array([1]), np.array([1.0]), 1.0, exact=True)
         proposals = {"lexical": found, "dense": other}
-        _, docids, known = narrowed(QUERY, three, proposals, {"lexical": 1.0, "dense": 1.0}, 3)
+        _, docids, known, _ = narrowed(QUERY, three, proposals, {"lexical": 1.0, "dense": 1.0}, 3)
         assert docids.tolist() == [0, 1, 2]
         parts = {leg: scores.tolist() for leg, _, scores in known}
         assert parts["dense"] == [2, 1, -2]
@@ -122,8 +122,8 @@ def test_documents_are_counted_and_not_their_passages(snapshot_of):
 
 def test_one_exact_leg_alone_is_left_as_it_is(three):
     found = Candidates(np.array([2, 0]), np.array([1.0, 0.5]), 0.25, exact=True)
-    candidates, docids, known = narrowed(QUERY, three, {"lexical": found}, {"lexical": 1.0}, 1)
-    assert (candidates, docids.tolist()) == (2, [2, 0])
+    candidates, docids, known, completed = narrowed(QUERY, three, {"lexical": found}, {"lexical": 1.0}, 1)
+    assert (candidates, docids.tolist(), completed) == (2, [2, 0], {"lexical": 0})
     assert [(some.leg, some.positions.tolist(), some.scores.tolist()) for some in known] == [
         ("lexical", [0, 1], [1.0, 0.5])
     ]

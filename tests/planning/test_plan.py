@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from m3search.errors import QueryError, WeightsError
-from m3search.planning.plan import LARGEST_K, Plan, make_plan
+from m3search.planning.plan import LARGEST_K, Plan
+from m3search.planning.planner import Limits, make_plan
 from m3search.records import LEGS, Weights
 
 
-def plan(k=10, weights=None, default=None, index=LEGS, query=LEGS, rerank=100):
-    weights = None if weights is None else Weights.of(weights)
+def plan(k=10, weights=None, default=None, index=LEGS, query=LEGS, rerank=100, allowed=None, **limits):
     default = None if default is None else Weights.of(default)
-    return make_plan(k, weights, default, index_legs=index, query_legs=query, rerank=rerank)
+    limits = Limits(rerank=rerank, **limits)
+    return make_plan(k, weights, default, index_legs=index, query_legs=query, limits=limits, allowed=allowed)
 
 
 @pytest.mark.parametrize(

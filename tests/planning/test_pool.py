@@ -22,7 +22,8 @@ def pools(draw):
         order = np.lexsort((docids, -scores))
         docids, scores = docids[order], scores[order]
     parents = docids if all(size == 1 for size in sizes) else first[docids]
-    return Pool(docids, {"dense": scores}, scores, parents)
+    parts = {"dense": scores}
+    return Pool(docids, parts, scores, parents, parts)
 
 
 @settings(deadline=None)
