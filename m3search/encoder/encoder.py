@@ -6,37 +6,40 @@ loaded. Invariant: rows come back in the order of the texts, whatever the batche
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-import numpy as np
-
 from m3search.encoder import hub, mini
-from m3search.encoder.batching import token_batches
 from m3search.encoder.checkpoint import Checkpoint
-from m3search.encoder.lexical import TokenWeights, lexical_rows
+from m3search.encoder.runner import Outputs, Runner
 from m3search.encoder.scoring import score_pairs
+from m3search.encoder.stream import Window, tokenized_windows
 from m3search.encoder.tokenizer import TextTokenizer, checked_texts
 from m3search.errors import EncoderError, InputError
-from m3search.records import Encodings
+from m3search.records.token_codes import check_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from m3search.encoder.model import BatchOutput, Model
+    from m3search.encoder.model import Model
     from m3search.encoder.tokenizer import TokenizedTexts
-    from m3search.records import EncoderIdentity, Weights
+    from m3search.records import EncoderIdentity, Encodings, Weights
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65536, "mps": 16384}
-"""Tokens of a batch by kind of device, padding counted in."""
+"""Tokens of a batch by kind of device."""
 
-_THREADS = threading.Lock()
-"""Torch's number of threads belongs to the process: one call at a time may change it."""
+_COLBERT_BYTES = 256 * 2**20
+"""Of token vectors in fp32 that a window of texts may have, where every character is a token; of English, a quarter."""
+
+_WINDOW = Window()
+
+_WINDOW_BATCHES = 8
+"""Batches' worth of characters that are sorted by length together."""
 
 
 class Encoder:
@@ -49,17 +52,27 @@ class Encoder:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, tokenizer: TextTokenizer, model: Model, identity: EncoderIdentity, device: str
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: TextTokenizer,
+        model: Model,
+        identity: EncoderIdentity,
+        *,
+        threads: int | None = None,
     ) -> None:
         """Puts loaded parts together; use `Encoder.load`."""
         self.identity = identity
         self.recommended_weights: Weights = checkpoint.settings.weights
-        self.device = device
+        self.device = str(model.device)
         self._settings = checkpoint.settings
         self._tokenizer = tokenizer
-        self._model = model
-        self._threads: int | None = None
-        self._lock = threading.Lock()
+        self._runner = Runner(
+            model,
+            wordless=tokenizer.wordless,
+            vocab_size=identity.vocab_size,
+            token=tokenizer.token,
+            threads=threads,
+        )
 
     @classmethod
     def load(
@@ -115,9 +128,7 @@ class Encoder:
         backbone = Backbone(checkpoint, device=device, dtype=dtype)
         model = Model(backbone, pooling=settings.pooling, sparse=sparse, colbert=colbert)
         identity = checkpoint.identity(sparse=sparse, colbert=colbert, max_tokens=settings.max_tokens)
-        encoder = cls(checkpoint, tokenizer, model, identity, str(backbone.device))
-        encoder._threads = threads
-        return encoder
+        return cls(checkpoint, tokenizer, model, identity, threads=threads)
 
     @property
     def name(self) -> str:
@@ -169,44 +180,74 @@ class Encoder:
             InputError: a text that is no str or holds a lone surrogate (the message names the row), no output asked
                 for, or batch_tokens below 1.
         """
-        rows = checked_texts(texts)
-        if not (dense or lexical or colbert):
+        outputs = Outputs(dense=dense, lexical=lexical, colbert=colbert)
+        budget = self._budget(outputs, batch_tokens)
+        return self._runner.encode(self._tokenize(checked_texts(texts), query=query), outputs, budget)
+
+    def encode_iter(
+        self,
+        texts: Iterable[str],
+        *,
+        query: bool = False,
+        dense: bool = True,
+        lexical: bool = True,
+        colbert: bool = False,
+        colbert_codec: str | None = None,
+        batch_tokens: int | None = None,
+    ) -> Iterator[Encodings]:
+        """The outputs of any number of texts, in their order, in memory that does not grow with their number.
+
+        Some thousands of texts are read before the first are encoded; they are tokenized while the model still works on
+        those before them. What comes before a text that is none, or before an error of the source, is still encoded.
+
+        Args:
+            texts: any iterable; it is read in the thread that asks for the encodings.
+            query: as for `encode`.
+            dense: as for `encode`.
+            lexical: as for `encode`.
+            colbert: as for `encode`.
+            colbert_codec: "int8", "bf16" or "int8+bits": token vectors leave as they are stored, as `TokenCodes`, which
+                takes a quarter to a half of the memory; implies `colbert`.
+            batch_tokens: as for `encode`.
+
+        Yields:
+            Encodings of the next texts, some thousands at a time.
+
+        Raises:
+            InputError: as for `encode`, or no such codec.
+        """
+        if isinstance(texts, (str, bytes)):
+            raise InputError(f"{type(texts).__name__} given where texts belong: write [text]")
+        if colbert_codec is not None:
+            check_codec(colbert_codec)
+        outputs = Outputs(
+            dense=dense, lexical=lexical, colbert=colbert or colbert_codec is not None, codec=colbert_codec
+        )
+        budget = self._budget(outputs, batch_tokens)
+        window = replace(_WINDOW, characters=max(_WINDOW.characters, _WINDOW_BATCHES * budget))
+        if outputs.colbert:
+            # a text may have a token for every character
+            window = replace(window, characters=max(budget, _COLBERT_BYTES // (4 * self.identity.colbert_dim)))
+        return self._encode_windows(
+            tokenized_windows(texts, window, partial(self._tokenize, query=query)), outputs, budget
+        )
+
+    def _encode_windows(self, windows: Iterator[TokenizedTexts], outputs: Outputs, budget: int) -> Iterator[Encodings]:
+        for tokens in windows:
+            yield self._runner.encode(tokens, outputs, budget)
+
+    def _tokenize(self, texts: Sequence[str], *, query: bool) -> TokenizedTexts:
+        return self._tokenizer.tokenize(texts, self._settings.query_prefix if query else self._settings.passage_prefix)
+
+    def _budget(self, outputs: Outputs, batch_tokens: int | None) -> int:
+        """Tokens of a batch, once the arguments are seen to be sound."""
+        if not (outputs.dense or outputs.lexical or outputs.colbert):
             raise InputError("nothing to encode: ask for at least one of dense, lexical and colbert")
         usual = BATCH_TOKENS.get(self.device.partition(":")[0], BATCH_TOKENS["mps"])
         budget = usual if batch_tokens is None else batch_tokens
         if budget < 1:
             raise InputError(f"batch_tokens is {batch_tokens}: give a number from 1, or None")
-        tokens = self._tokenizer.tokenize(rows, self._settings.query_prefix if query else self._settings.passage_prefix)
-        vectors = np.empty((len(rows), self.dim), np.float32) if dense else None
-        weights: list[TokenWeights] = []
-        matrices: list[NDArray[np.float32]] = [np.empty((0, self.identity.colbert_dim), np.float32)] * len(rows)
-        for batch in token_batches(tokens.lengths, budget):
-            output = self._run(tokens, batch, dense=dense, lexical=lexical, colbert=colbert)
-            if vectors is not None:
-                vectors[batch] = output.dense
-            if output.weights is not None:
-                weights.append(self._collapse(tokens, batch, output))
-            for row, matrix in zip(batch, output.colbert or (), strict=False):
-                matrices[row] = matrix
-        return Encodings(
-            dense=vectors,
-            lexical=lexical_rows(weights, texts=len(rows), vocab_size=self.vocab_size) if lexical else None,
-            colbert=matrices if colbert else None,
-            token=self._tokenizer.token,
-        )
-
-    def _run(
-        self, tokens: TokenizedTexts, batch: NDArray[np.int64], *, dense: bool, lexical: bool, colbert: bool
-    ) -> BatchOutput:
-        """One batch; the lock is given up between batches, so a query need not wait for a long call to end."""
-        ids = [tokens.ids[row] for row in batch]
-        with self._lock, _torch_threads(self._threads) if self._threads else nullcontext():
-            return self._model.run(ids, tokens.skip[batch], dense=dense, lexical=lexical, colbert=colbert)
-
-    def _collapse(self, tokens: TokenizedTexts, batch: NDArray[np.int64], output: BatchOutput) -> TokenWeights:
-        assert output.weights is not None
-        ids = np.concatenate([tokens.ids[row][tokens.skip[row] :] for row in batch])
-        return TokenWeights.collapse(batch[output.rows], ids, output.weights, without=self._tokenizer.wordless)
+        return budget
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Where every ordinary token of a text stands, for splitting long texts.
@@ -309,17 +350,3 @@ def _limited(checkpoint: Checkpoint, max_tokens: int | None) -> Checkpoint:
     if not 1 <= max_tokens <= limit:
         raise InputError(f"max_tokens is {max_tokens}: this model takes 1 to {limit}")
     return replace(checkpoint, settings=replace(checkpoint.settings, max_tokens=max_tokens))
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Torch runs on this many threads in here; its setting comes back afterwards."""
-    import torch
-
-    with _THREADS:
-        before = torch.get_num_threads()
-        torch.set_num_threads(count)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

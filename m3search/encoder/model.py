@@ -41,7 +41,14 @@ class BatchOutput:
 
 
 class Model:
-    """An M3 model on its device."""
+    """An M3 model on its device.
+
+    Attributes:
+        dim: width of a dense vector.
+        colbert_dim: width of a token vector.
+        padded: whether short texts of a batch are filled up.
+        device: where it runs.
+    """
 
     def __init__(self, backbone: Backbone, *, pooling: str, sparse: Head, colbert: Head) -> None:
         """Puts the parts together.
@@ -53,6 +60,10 @@ class Model:
             colbert: the multi-vector head, hidden -> colbert_dim.
         """
         self._backbone = backbone
+        self.dim = backbone.hidden
+        self.colbert_dim = int(colbert.bias.shape[0])
+        self.padded = True
+        self.device = backbone.device
         self._pooling = pooling
         self._sparse = (sparse.weight.to(backbone.device), sparse.bias.to(backbone.device))
         self._colbert = (colbert.weight.to(backbone.device), colbert.bias.to(backbone.device))

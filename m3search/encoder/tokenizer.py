@@ -153,12 +153,13 @@ class TextTokenizer:
         return encode(texts, add_special_tokens=False)
 
 
-def checked_texts(texts: Sequence[str], what: str = "text") -> list[str]:
+def checked_texts(texts: Sequence[str], what: str = "text", *, first: int = 0) -> list[str]:
     """The texts as a list, every one of them fit to be tokenized.
 
     Args:
         texts: what a caller handed in.
         what: what to call a row in an error's message.
+        first: the number of the first row, for the same.
 
     Raises:
         InputError: a single str, a row that is no str, or one with a lone surrogate; the message names the row.
@@ -166,7 +167,7 @@ def checked_texts(texts: Sequence[str], what: str = "text") -> list[str]:
     if isinstance(texts, (str, bytes)):
         raise InputError(f"{type(texts).__name__} given where a list of texts belongs: write [text]")
     rows = list(texts)
-    for row, text in enumerate(rows):
+    for row, text in enumerate(rows, first):
         if not isinstance(text, str):
             raise InputError(f"{what} {row} is a {type(text).__name__}: every text must be a str")
         if text.isascii():

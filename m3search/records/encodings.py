@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from m3search.errors import EncodingsError
+from m3search.records.token_codes import TokenCodes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ class Encodings:
     Attributes:
         dense: f32[n, dim]; an M3 encoder's are L2-normalised.
         lexical: CSR f32[n, vocab] of weights > 0, columns sorted.
-        colbert: n arrays f32[t, dim], one row a token, L2-normalised.
+        colbert: n arrays f32[t, dim], one row a token, L2-normalised; or the same as `TokenCodes`.
         offsets: i64[n_docs + 1]: document d owns the rows offsets[d] to offsets[d + 1] as its passages;
             None: a row is a document.
         token: token id -> the token as text, for display; None without a tokenizer.
@@ -189,7 +190,9 @@ def _lexical(value: Any) -> sparse.csr_array:  # noqa: ANN401 - any scipy sparse
     return array
 
 
-def _colbert(value: Any) -> list[NDArray[np.float32]]:  # noqa: ANN401 - any sequence of arrays is welcome
+def _colbert(value: Any) -> Sequence[NDArray[np.float32]]:  # noqa: ANN401 - any sequence of arrays is welcome
+    if isinstance(value, TokenCodes):
+        return value
     if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)):
         raise EncodingsError(f"token vectors are {_described(value)}: give a list of f32[tokens, dim], one a text")
     vectors: list[NDArray[np.float32]] = []
