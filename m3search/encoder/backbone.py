@@ -1,38 +1,64 @@
-"""Backbone: the transformer that turns token ids into token states.
+"""Backbone: the transformer that turns token ids into token states, without padding.
 
-Owns loading it and the device it runs on. Imports errors and its neighbours; torch and transformers when loaded.
-Invariant: every parameter comes from the checkpoint's files, none from chance, and nothing outside is left changed.
+Owns the forward pass of BERT and XLM-R over texts that lie one after the other: every linear layer, norm and activation
+sees real tokens only, all of a batch in one call; attention looks at each text by itself. Imports its neighbours and
+torch. Invariant: every parameter comes from the checkpoint's files, and the states are those of transformers' own modules
+(m3search/encoder/padded.py, the oracle) to 1e-5 in fp32.
 """
 
 from __future__ import annotations
 
-import importlib
-import pickle
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch.nn.functional import layer_norm
 
-from m3search.errors import CheckpointError, EncoderError
+from m3search.encoder.attention import attend
+from m3search.encoder.backbone_weights import BackboneWeights
+from m3search.encoder.device import find_device, find_dtype
+from m3search.encoder.linear import ACTIVATIONS, Linear, linear
+from m3search.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import torch
     from numpy.typing import NDArray
 
     from m3search.encoder.checkpoint import Checkpoint
 
-DTYPES = {
-    "fp32": "float32",
-    "float32": "float32",
-    "fp16": "float16",
-    "float16": "float16",
-    "bf16": "bfloat16",
-    "bfloat16": "bfloat16",
-}
-_CLASSES = {"bert": "BertModel", "xlm-roberta": "XLMRobertaModel"}
-"""Classes by model_type, named directly: the Auto classes import more and may be told to run remote code."""
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer norm: weight and bias [hidden], added to the variance eps."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    eps: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """The norm of [t, hidden]."""
+        return layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: attention and two linear layers, each with what came in added and normalised (post-norm)."""
+
+    qkv: Linear
+    out: Linear
+    first_norm: Norm
+    up: Linear
+    down: Linear
+    second_norm: Norm
+    heads: int
+    activation: str
+
+    def __call__(self, x: torch.Tensor, lengths: NDArray[np.int64]) -> torch.Tensor:
+        """States [t, hidden] of texts of these lengths to the next layer's."""
+        x = self.first_norm(self.out(attend(self.qkv(x), lengths, self.heads)).add_(x))
+        return self.second_norm(self.down(self.up(x, self.activation)).add_(x))
 
 
 class Backbone:
@@ -41,7 +67,10 @@ class Backbone:
     Attributes:
         device: where it runs.
         hidden: width of a token state.
+        padded: whether padding counts towards a batch.
     """
+
+    padded = False
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", dtype: str = "auto") -> None:
         """Loads the weights of a checkpoint.
@@ -53,33 +82,77 @@ class Backbone:
 
         Raises:
             EncoderError: no such device or type.
-            CheckpointError: the weights are damaged or not all there.
+            CheckpointError: the weights are damaged or not all there, or the architecture has parts that are not known.
         """
-        self.device = _device(device)
-        torch_type = _dtype(dtype, self.device)
-        self._model = _load(checkpoint).to(device=self.device, dtype=torch_type).eval()
-        self.hidden = int(checkpoint.config["hidden_size"])
-        self._pad_id = pad_id(checkpoint)
+        config = checkpoint.config
+        self.device = find_device(device)
+        self._dtype = find_dtype(dtype, self.device)
+        self.hidden = int(config["hidden_size"])
+        activation, heads = _architecture(checkpoint)
+        weights = BackboneWeights(checkpoint)
 
-    def states(self, rows: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor]:
+        def tensor(name: str) -> torch.Tensor:
+            return weights[name].to(device=self.device, dtype=self._dtype)
+
+        def norm(name: str) -> Norm:
+            return Norm(tensor(f"{name}.weight"), tensor(f"{name}.bias"), float(config.get("layer_norm_eps", 1e-12)))
+
+        def layers_of(*names: str) -> Linear:
+            return linear(*(torch.cat([tensor(f"{name}.{part}") for name in names]) for part in ("weight", "bias")))
+
+        words = weights["embeddings.word_embeddings.weight"]
+        # on the CPU the table stays in its file: a batch looks at few of its rows, and M3's takes 1 GB
+        self._words = words if self.device.type == "cpu" else words.to(device=self.device, dtype=self._dtype)
+        # there is one kind of text, so its vector is a part of every position's
+        self._positions = (
+            tensor("embeddings.position_embeddings.weight") + tensor("embeddings.token_type_embeddings.weight")[0]
+        )
+        self._norm = norm("embeddings.LayerNorm")
+        self._layers = []
+        for number in range(int(config["num_hidden_layers"])):
+            name = f"encoder.layer.{number}"
+            self._layers.append(
+                Layer(
+                    qkv=layers_of(*(f"{name}.attention.self.{part}" for part in ("query", "key", "value"))),
+                    out=layers_of(f"{name}.attention.output.dense"),
+                    first_norm=norm(f"{name}.attention.output.LayerNorm"),
+                    up=layers_of(f"{name}.intermediate.dense"),
+                    down=layers_of(f"{name}.output.dense"),
+                    second_norm=norm(f"{name}.output.LayerNorm"),
+                    heads=heads,
+                    activation=activation,
+                )
+            )
+        # XLM-R counts positions past padding ids, those written out in a text included
+        self._counted_from = pad_id(checkpoint) if config["model_type"] == "xlm-roberta" else None
+
+    def states(self, rows: Sequence[NDArray[np.int32]]) -> torch.Tensor:
         """Token states of one batch.
 
         Args:
-            rows: b arrays of token ids; short rows are filled up at the end.
+            rows: b arrays of token ids, none of them empty; texts of equal length cost least as neighbours.
 
         Returns:
-            States [b, longest, hidden] in the model's own type, and bool[b, longest], true where a token stands.
+            [t, hidden], the tokens of all texts one after the other, in the model's own type.
         """
-        import torch
-
         lengths = np.array([len(row) for row in rows], np.int64)
-        real = np.arange(lengths.max())[None, :] < lengths[:, None]
-        ids = np.full(real.shape, self._pad_id, np.int64)
-        ids[real] = np.concatenate(rows)
-        mask = torch.from_numpy(real).to(self.device)
-        # positions are left to the model: XLM-R counts them past padding ids, those written out in a text included
-        output = self._model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask.long())
-        return output.last_hidden_state, mask
+        ids = torch.from_numpy(np.concatenate(rows).astype(np.int64))
+        positions = torch.from_numpy(np.concatenate([self._places(row) for row in rows]))
+        if self.device.type == "cuda":
+            ids, positions = ids.pin_memory(), positions.pin_memory()
+        ids, positions = (part.to(self.device, non_blocking=True) for part in (ids, positions))
+        x = self._words.index_select(0, ids).to(self._dtype)
+        x = self._norm(x.add_(self._positions.index_select(0, positions)))
+        for layer in self._layers:
+            x = layer(x, lengths)
+        return x
+
+    def _places(self, row: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The position of every token of a text."""
+        if self._counted_from is None:
+            return np.arange(len(row))
+        real = row != self._counted_from
+        return np.asarray(np.cumsum(real) * real + self._counted_from, np.int64)
 
 
 def pad_id(checkpoint: Checkpoint) -> int:
@@ -90,76 +163,17 @@ def pad_id(checkpoint: Checkpoint) -> int:
     return int(value)
 
 
-def _load(checkpoint: Checkpoint) -> Any:  # noqa: ANN401 - transformers is untyped here
-    from safetensors import SafetensorError
-
-    backbone: Any = getattr(importlib.import_module("transformers"), _CLASSES[checkpoint.config["model_type"]])
-    where = checkpoint.weights[0]
-    try:
-        with _quiet_transformers():
-            model, report = backbone.from_pretrained(
-                checkpoint.folder,
-                add_pooling_layer=False,
-                local_files_only=True,
-                use_safetensors=where.suffix == ".safetensors",
-                weights_only=True,
-                output_loading_info=True,
-            )
-    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _architecture(checkpoint: Checkpoint) -> tuple[str, int]:
+    """Activation and number of heads, once it is seen that nothing else differs from BERT."""
+    config: Mapping[str, Any] = checkpoint.config
+    where = checkpoint.folder / "config.json"
+    activation, heads = str(config.get("hidden_act", "gelu")), int(config["num_attention_heads"])
+    if activation not in ACTIVATIONS:
+        raise CheckpointError(f"{where} has the activation {activation!r}: m3search runs {', '.join(ACTIVATIONS)}")
+    if config.get("position_embedding_type", "absolute") != "absolute":
         raise CheckpointError(
-            f"{where} cannot be loaded as a {checkpoint.config['model_type']} backbone ({reason}): download the "
-            "model again"
-        ) from error
-    absent = sorted(str(name) for name in report["missing_keys"])
-    if absent:
-        raise CheckpointError(
-            f"{where} lacks {len(absent)} of the backbone's parameters, the first is {absent[0]}: they would be "
-            "random. Download the model again"
+            f"{where} has {config['position_embedding_type']!r} positions: m3search runs absolute ones"
         )
-    return model
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise EncoderError(
-            f"there is no device {name!r} on this machine ({str(error).splitlines()[0]}): "
-            'use device="auto", "cpu", "cuda" or "mps"'
-        ) from error
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    import torch
-
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise EncoderError(f'dtype is {name!r}: use "auto", "fp32", "fp16" or "bf16"')
-    dtype: torch.dtype = getattr(torch, DTYPES[name])
-    return dtype
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bar and no warnings from transformers in here; its settings come back afterwards."""
-    logging: Any = importlib.import_module("transformers.utils.logging")
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if bars:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    if int(config["hidden_size"]) % heads:
+        raise CheckpointError(f"{where} has {heads} heads for a width of {config['hidden_size']}: it is damaged")
+    return activation, heads

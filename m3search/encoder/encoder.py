@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from m3search.encoder.model import Model
+    from m3search.encoder.model import Model, TokenStates
     from m3search.encoder.tokenizer import TokenizedTexts
     from m3search.records import EncoderIdentity, Encodings, Weights
 
@@ -84,6 +84,7 @@ class Encoder:
         threads: int | None = None,
         revision: str | None = None,
         max_tokens: int | None = None,
+        padded: bool = False,
     ) -> Encoder:
         """Loads a model.
 
@@ -95,6 +96,7 @@ class Encoder:
             threads: CPU threads of a call; None leaves torch's setting alone.
             revision: the hub's branch, tag or commit; None takes what is cached, else the newest.
             max_tokens: a lower limit than the model's, tokens of one text with special tokens.
+            padded: runs transformers' own modules over padded batches: the slow way that the fast one is held against.
 
         Raises:
             EncoderError: no such model, device or type, or the hub cannot be reached.
@@ -125,7 +127,13 @@ class Encoder:
                 raise EncoderError(
                     f"the prefix {prefix!r} leaves no room in {settings.max_tokens} tokens: raise the limit"
                 )
-        backbone = Backbone(checkpoint, device=device, dtype=dtype)
+        backbone: TokenStates
+        if padded:
+            from m3search.encoder.padded import PaddedBackbone
+
+            backbone = PaddedBackbone(checkpoint, device=device, dtype=dtype)
+        else:
+            backbone = Backbone(checkpoint, device=device, dtype=dtype)
         model = Model(backbone, pooling=settings.pooling, sparse=sparse, colbert=colbert)
         identity = checkpoint.identity(sparse=sparse, colbert=colbert, max_tokens=settings.max_tokens)
         return cls(checkpoint, tokenizer, model, identity, threads=threads)
@@ -173,7 +181,7 @@ class Encoder:
             dense: whether to return f32[n, dim], L2-normalised.
             lexical: whether to return CSR f32[n, vocab_size] of weights > 0.
             colbert: whether to return n arrays f32[t, colbert_dim], L2-normalised.
-            batch_tokens: the most tokens that go through the model at once, padding counted in; None suits the
+            batch_tokens: the most tokens that go through the model at once; None suits the
                 device. Results do not depend on it but for about 1e-7.
 
         Raises:

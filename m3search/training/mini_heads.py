@@ -151,13 +151,13 @@ def make_heads(texts: Sequence[str], output: Path, *, source: str) -> dict[str, 
     targets = idf * (LARGEST / idf.max())
 
     def batches() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        for batch in token_batches(tokens.lengths, _BUDGET):
+        for batch in token_batches(tokens.lengths, _BUDGET, padded=False):
             rows = [tokens.ids[row] for row in batch]
             with torch.inference_mode():
-                states, mask = backbone.states(rows)
+                states = backbone.states(rows)
             ids = np.concatenate(rows)
             words = ~np.isin(ids, tokenizer.wordless)
-            yield states[mask].double().numpy()[words], targets[ids[words]]
+            yield states.double().numpy()[words], targets[ids[words]]
 
     weight, bias, explained = fit_ridge(batches(), hidden=hidden, ridge=RIDGE)
     save_file(

@@ -1,6 +1,6 @@
 """Too little memory: batches shrink, the budget is remembered, other errors reach the caller.
 
-The allocator is torch's own: a hook in the loaded module asks it for more than there is when a batch is too large.
+The allocator is torch's own: the first layer of the loaded model asks it for more than there is when a batch is too large.
 """
 
 import itertools
@@ -16,23 +16,36 @@ from m3search.errors import EncoderError
 TEXTS = [f"{'the dog ' * (row % 9)}fox {row}" for row in range(60)]
 
 
-@pytest.fixture
-def encoder(tiny_folder) -> Encoder:
-    return Encoder.load(tiny_folder, device="cpu")
+@pytest.fixture(params=["packed", "padded"])
+def encoder(request, tiny_folder) -> Encoder:
+    return Encoder.load(tiny_folder, device="cpu", padded=request.param == "padded")
+
+
+def before_first_layer(encoder, function):
+    backbone = encoder._runner._model._backbone
+    if backbone.padded:
+        backbone._model.encoder.layer[0].register_forward_pre_hook(lambda module, args: function(args[0]))
+        return
+    first = backbone._layers[0]
+
+    def layer(states, lengths):
+        function(states)
+        return first(states, lengths)
+
+    backbone._layers[0] = layer
 
 
 def hungry(encoder, allowed):
     """Makes the first layer need 2**60 bytes where a batch has more tokens than allowed; returns the sizes seen."""
     seen = []
 
-    def hook(module, args, kwargs):
-        tokens = int(args[0].shape[0] * args[0].shape[1])
+    def take(states):
+        tokens = states.numel() // states.shape[-1]
         seen.append(tokens)
         if tokens > allowed:
             torch.empty(2**60, dtype=torch.uint8)
 
-    layer = encoder._runner._model._backbone._model.encoder.layer[0]
-    layer.register_forward_pre_hook(hook, with_kwargs=True)
+    before_first_layer(encoder, take)
     return seen
 
 
@@ -82,11 +95,11 @@ def test_one_text_that_does_not_fit_is_an_error(encoder):
 def test_other_errors_are_not_hidden(encoder, error):
     calls = []
 
-    def hook(*_):
+    def fail(states):
         calls.append(1)
         raise error
 
-    encoder._runner._model._backbone._model.encoder.layer[1].register_forward_hook(hook)
+    before_first_layer(encoder, fail)
     with pytest.raises(type(error), match=str(error)):
         encoder.encode(TEXTS, batch_tokens=1000)
     assert len(calls) == 1
