@@ -1,29 +1,33 @@
 """Index: made, opened, changed. The facade over all rooms, and thin; what can be asked of it stands in `Reader`.
 
-Imports every room but the command line. Invariant: an open index answers from one generation until it is changed through it.
+Imports every room but the command line. Invariant: an answer comes from one generation, which is the same until the index is
+changed through this object or refreshed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from m3search.errors import IndexNotFoundError, InputError, M3SearchWarning
+from m3search.errors import EncoderError, IndexNotFoundError, InputError, M3SearchWarning
 from m3search.reader import Reader, chosen, logger
 from m3search.retrieval import ensure_compiled
-from m3search.storage import DenseSettings, IndexWriter, Snapshot, copy_index
+from m3search.storage import Changes, DenseSettings, IndexWriter, Snapshot, copy_index
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
     from m3search.indexing.report import BuildReport
     from m3search.indexing.sources import Source
+    from m3search.indexing.writer import Documents, Writer
     from m3search.records import Document, Encodings
 
 DEFAULT_SEGMENT_SIZE = 100_000
@@ -47,11 +51,17 @@ class Index(Reader):
         writer: IndexWriter | None = None,
         verify: bool = False,
         temporary: bool = False,
+        follow: bool = False,
     ) -> None:
         """Opens what is at `path`; use `Index.open`."""
         super().__init__(path, encoder=encoder, verify=verify)
         self.report: BuildReport | None = None
         self._writer = writer
+        self._follow = follow
+        self._refreshing = threading.Lock()
+        self._seen: int | None = None  # the last transaction that was found to have changed nothing here
+        self._changing = threading.Lock()
+        self._changer: int | None = None
         self._remove = weakref.finalize(self, _remove, path, os.getpid()) if temporary else None
 
     def close(self) -> None:
@@ -156,6 +166,7 @@ class Index(Reader):
         *,
         encoder: Encoder | str | Path | None = None,
         verify: bool = False,
+        refresh: str = "manual",
     ) -> Self:
         """Open an index that was built.
 
@@ -164,6 +175,8 @@ class Index(Reader):
             mode: "r" to search; "w" to change it too, which one process may at a time.
             encoder: for queries; None: the one it was built with, loaded at the first query that needs it.
             verify: check every byte first.
+            refresh: "manual" answers from the generation that is there now until `refresh` is called; "auto" looks before every
+                search and every other question whether a writer has committed another, and follows it.
 
         Raises:
             IndexNotFoundError: there is no index.
@@ -174,6 +187,8 @@ class Index(Reader):
         """
         if mode not in {"r", "w"}:
             raise InputError(f"mode is {mode!r}: give 'r' to search or 'w' to change the index")
+        if refresh not in {"manual", "auto"}:
+            raise InputError(f"refresh is {refresh!r}: give 'manual' or 'auto'")
         folder = Path(path)
         if not (folder / "store" / "data.mdb").is_file():
             what = "is no index" if folder.exists() else "is not there"
@@ -182,9 +197,9 @@ class Index(Reader):
             from m3search.encoder import Encoder
 
             encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
-        writer = IndexWriter(folder) if mode == "w" else None
+        writer = IndexWriter.for_changes(folder) if mode == "w" else None
         try:
-            return cls(folder, encoder=encoder, writer=writer, verify=verify)
+            return cls(folder, encoder=encoder, writer=writer, verify=verify, follow=refresh == "auto")
         except BaseException:
             if writer is not None:
                 writer.close()
@@ -200,21 +215,129 @@ class Index(Reader):
         with self._reading() as snapshot:
             copy_index(snapshot, Path(path))
 
+    # -- following --
+
+    def refresh(self) -> bool:
+        """Go over to the newest generation, if there is a newer one: whether there was. What is being read stays readable.
+
+        Raises:
+            ClosedError: the index is closed.
+            StorageError: the newest generation cannot be opened; this one stays open.
+        """
+        with self._refreshing:
+            with super()._reading() as snapshot:
+                transaction = self._environment.last_transaction
+                if transaction in {snapshot.transaction, self._seen}:
+                    return False
+                fresh = Snapshot.latest(self._environment, self.path)
+                if fresh.manifest.generation == snapshot.manifest.generation:
+                    self._seen = transaction
+                    fresh.release()
+                    return False
+            with self._lock:
+                old, self._snapshot = self._snapshot, fresh
+            if old is None:  # closed meanwhile
+                self.close()
+            else:
+                old.release()
+        return True
+
+    def _reading(self) -> Snapshot:
+        if self._follow:
+            self.refresh()
+        return super()._reading()
+
+    # -- changing --
+
+    @contextlib.contextmanager
+    def writer(self, *, progress: Callable[[int], None] = lambda _: None) -> Iterator[Writer]:
+        """Many changes in one commit, made at the end of the block; nothing of them is kept if the block raises.
+
+            with index.writer() as writer:
+                writer.delete(["old"])
+                writer.add([{"id": "new", "text": "..."}])
+
+        Args:
+            progress: called with the number of documents that were just added.
+
+        Raises:
+            InputError: the index is open for reading only, or this thread is within such a block already.
+            StorageError: the commit failed; the old generation is served on.
+        """
+        from m3search.indexing.writer import Writer
+
+        if self._writer is None:
+            raise InputError(f"{self.path} is open for reading: open it with mode='w' to change it")
+        if self._changer == threading.get_ident():
+            raise InputError("changes are being made in this thread already: end that block first")
+        with self._changing:
+            self._changer = threading.get_ident()
+            try:
+                writer = Writer(Changes(self._writer), self._passage_encoder, progress=progress)
+                try:
+                    yield writer
+                    writer.commit()
+                finally:
+                    writer.close()
+                self.refresh()
+            finally:
+                self._changer = None
+
+    def add(
+        self, docs: Documents, encodings: Iterable[Encodings] | Encodings | None = None, *, on_error: str = "raise"
+    ) -> BuildReport:
+        """Add documents in one commit, durable when it returns: what was added. The index is to be open with mode "w".
+
+        Args:
+            docs: as for `build`; their ids must be new.
+            encodings: vectors to take instead of encoding: batches that go with the documents.
+            on_error: "raise" at the first bad record, and add nothing; or "skip" it and note it in the report.
+
+        Raises:
+            DocumentError: a bad document, or one whose id is there already.
+            EncodingsError: encodings that do not go with the documents or with the index.
+            EncoderError: the index's encoder cannot be loaded, or there is none.
+            InputError: the index is open for reading only.
+            StorageError: the disk is full or failing; the old generation is served on.
+        """
+        with self.writer() as writer:
+            writer.add(docs, encodings, on_error=on_error)
+        return writer.report
+
+    def upsert(
+        self, docs: Documents, encodings: Iterable[Encodings] | Encodings | None = None, *, on_error: str = "raise"
+    ) -> BuildReport:
+        """Add documents, each in the place of the one with its id if there is one, in one commit; else as `add`."""
+        with self.writer() as writer:
+            writer.upsert(docs, encodings, on_error=on_error)
+        return writer.report
+
     def delete(self, ids: Iterable[str | int] | str) -> int:
-        """Delete documents from an index opened with mode "w"; durable when it returns: how many there were.
+        """Delete documents in one commit, durable when it returns: how many there were. It takes mode "w".
 
         Raises:
             InputError: an id is not there, and nothing is deleted; or the index is open for reading only.
+            StorageError: the disk is full or failing; the old generation is served on.
         """
-        if self._writer is None:
-            raise InputError(f"{self.path} is open for reading: open it with mode='w' to delete")
-        count = self._writer.delete([ids] if isinstance(ids, str) else chosen(ids) or [])
-        fresh = Snapshot.latest(self._environment, self.path)
-        with self._lock:
-            old, self._snapshot = self._snapshot, fresh
-        if old is not None:
-            old.release()
-        return count
+        with self.writer() as writer:
+            return writer.delete([ids] if isinstance(ids, str) else chosen(ids) or [])
+
+    def _passage_encoder(self) -> Encoder:
+        """The encoder for new documents."""
+        with super()._reading() as snapshot:
+            config = snapshot.manifest.config
+        if config.encoder is None and self._encoder is None:
+            raise EncoderError(
+                f"{self.path} was built from given encodings, without an encoder: give the encodings of new documents, too, "
+                f"or open it with encoder=..."
+            )
+        encoder = self.encoder
+        if config.colbert_dim not in {None, encoder.identity.colbert_dim}:
+            raise EncoderError(
+                f"this index has token vectors of width {config.colbert_dim}, the encoder {encoder.identity.name!r} makes "
+                f"{encoder.identity.colbert_dim}: give the encodings of new documents, too"
+            )
+        return encoder
 
 
 def _remove(path: Path, maker: int) -> None:

@@ -34,7 +34,9 @@ class Builder:
     ) -> None:
         self._writer = writer
         self._seen = SeenIds()
-        self._ingest = Ingest(self, config, encoder=encoder, colbert=colbert, skip=skip, progress=progress)
+        self._encoder = encoder
+        self._skip = skip
+        self._ingest = Ingest(self, config, colbert=colbert, progress=progress)
 
     def run(self, documents: Iterable[object], encodings: Iterable[Encodings] | Encodings | None) -> BuildReport:
         """Build and publish.
@@ -46,7 +48,7 @@ class Builder:
         """
         started = time.perf_counter()
         try:
-            self._ingest.run(documents, encodings)
+            self._ingest.run(documents, encodings, encoder=self._encoder, skip=self._skip)
             self._ingest.seal()
         except BaseException:
             self._ingest.discard()

@@ -92,8 +92,6 @@ class Ingest:
         sink: Sink,
         config: IndexConfig,
         *,
-        encoder: PassageEncoder | None,
-        skip: bool,
         colbert: bool = False,
         fixed: bool = False,
         progress: Callable[[int], None] = lambda _: None,
@@ -104,8 +102,6 @@ class Ingest:
         Args:
             sink: takes the segments.
             config: of the index.
-            encoder: for passages without given encodings.
-            skip: whether bad records are left out and reported; else the first one raises.
             colbert: whether given encodings must have token vectors.
             fixed: the config is that of an index with documents, and given encodings must be as it says.
             progress: called with the number of documents that were just done.
@@ -113,18 +109,31 @@ class Ingest:
         """
         self._sink = sink
         self.config = config
-        self._encoder = encoder
+        self._encoder: PassageEncoder | None = None
         self._wants_colbert = colbert
         self._fixed = fixed
         self._analyzer = None if config.bm25 is None else Analyzer.from_dict(config.bm25["analyzer"])
-        self._skip = skip
+        self._skip = False
         self._progress = progress
         self._segment: SegmentWriter | None = None
         self._begun = False
         self.report = BuildReport() if report is None else report
 
-    def run(self, documents: Iterable[object], encodings: Iterable[Encodings] | Encodings | None) -> None:
+    def run(
+        self,
+        documents: Iterable[object],
+        encodings: Iterable[Encodings] | Encodings | None,
+        *,
+        encoder: PassageEncoder | None,
+        skip: bool,
+    ) -> None:
         """Take all documents; a segment that is not full stays open until `seal`.
+
+        Args:
+            documents: see `from_iterable`.
+            encodings: vectors to take instead of encoding.
+            encoder: for passages without given encodings; None: they have BM25 terms only.
+            skip: whether bad records are left out and reported; else the first one raises.
 
         Raises:
             DocumentError, SourceError: a bad record, unless they are skipped.
@@ -132,6 +141,7 @@ class Ingest:
             StorageError: the disk is full or failing.
         """
         records = from_iterable(documents)
+        self._encoder, self._skip = encoder, skip
         if encodings is None:
             self._begin(self.config)
             self._encode_all(records)

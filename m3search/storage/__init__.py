@@ -5,6 +5,7 @@ in the store is the only commit point.
 """
 
 from m3search.storage.block_postings import BLOCK, GROUP, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
+from m3search.storage.changes import Changes
 from m3search.storage.dense_index import DenseIndex
 from m3search.storage.dense_recall import proposed, recall_of
 from m3search.storage.dense_settings import DenseSettings
@@ -26,6 +27,7 @@ __all__ = [
     "LARGEST_IMPACT",
     "RANKS",
     "BlockArrays",
+    "Changes",
     "DenseIndex",
     "DenseSettings",
     "Environment",

@@ -7,9 +7,11 @@ the disk, and it never changes after that.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import mmap
 import os
+import shutil
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -20,10 +22,15 @@ _TEMPORARY = ".part"
 
 
 class Directory:
-    """The folder ``segments/``: create, map, list and remove write-once files."""
+    """The folder ``segments/``: create, map, list and remove write-once files.
+
+    Attributes:
+        failed: bringing a file to the disk has failed; what the system still holds of it is unknown, and it is not tried again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.failed = False
 
     def create(self, name: str) -> FileWriter:
         """A new file under a temporary name; `FileWriter.publish` gives it its own.
@@ -33,9 +40,9 @@ class Directory:
         """
         make_directory(self.path)
         try:
-            return FileWriter(self.path / name)
+            return FileWriter(self, name)
         except OSError as error:
-            raise StorageError(f"cannot write {self.path / name}: {error.strerror}") from error
+            raise StorageError(f"cannot write {self.path / name}: {reason(error, self.path)}") from error
 
     def map(self, name: str, size: int) -> memoryview:
         """A published file as read-only memory.
@@ -76,9 +83,10 @@ class Directory:
 class FileWriter:
     """One file on its way: append, then publish or discard."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, directory: Directory, name: str) -> None:
+        self.path = path = directory.path / name
         self.size = 0
+        self._directory = directory
         self._part = path.with_name(path.name + _TEMPORARY)
         self._file: BinaryIO | None = self._part.open("xb")
         self._hash = hashlib.blake2b(digest_size=CHECKSUM_BYTES)
@@ -95,7 +103,7 @@ class FileWriter:
             self._file.write(data)
         except OSError as error:
             raise StorageError(
-                f"cannot write {self.path}: {error.strerror}; free some space and build again"
+                f"cannot write {self.path}: {reason(error, self.path.parent, len(data))}; make room and try again"
             ) from error
         self._hash.update(data)
         self.size += len(data)
@@ -110,12 +118,18 @@ class FileWriter:
             raise StorageError(f"{self.path} is closed")
         try:
             self._file.flush()
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self.path}: {reason(error, self.path.parent)}; make room and try again"
+            ) from error
+        try:
             os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
             self._part.rename(self.path)
             sync_directory(self.path.parent)
         except OSError as error:
+            self._directory.failed = True
             raise StorageError(f"cannot bring {self.path} to the disk: {error.strerror}") from error
         return self.size, self._hash.digest()
 
@@ -133,6 +147,21 @@ class FileWriter:
 
     def __exit__(self, *exception: object) -> None:
         self.discard()
+
+
+def reason(error: OSError, path: Path, needed: int = 0) -> str:
+    """What the system says; of a full disk also how much more was to be written at `path`, and how much is free there."""
+    said = error.strerror or str(error)
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        return said
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path).free
+        return (
+            f"{said}: {needed:,} bytes more are needed, {free:,} are free"
+            if needed
+            else f"{said}: {free:,} bytes are free"
+        )
+    return said
 
 
 def make_directory(path: Path) -> None:

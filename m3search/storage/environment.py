@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
@@ -222,6 +223,11 @@ class Environment:
                 f"where {self.path / _LOCK_FILE} can be written"
             )
 
+    @property
+    def last_transaction(self) -> int:
+        """The number of the last commit, of any process."""
+        return int(self.env.info()["last_txnid"])
+
     def get(self, transaction: Any, key: bytes) -> memoryview | None:  # noqa: ANN401 - lmdb is untyped
         """The value of a key as a view that ends with its transaction, or None.
 
@@ -282,12 +288,27 @@ class Environment:
             ) from error
         except lmdb.Error as error:
             # a full disk comes as EIO here, with nothing of its own
+            free = shutil.disk_usage(self.path).free
             raise StorageError(
-                f"cannot commit to {self.path}: {error}; see that the disk has space and works"
+                f"cannot commit to {self.path}: {error}; see that the disk has space and works: {free:,} bytes are free"
             ) from error
         finally:
             if deletes:
                 self._shorten()
+
+    def check_room(self, needed: int) -> None:
+        """Make sure that the disk may have room for so many bytes more, as far as that can be told beforehand.
+
+        Raises:
+            StorageError: it has not, even if all free pages could be used again.
+        """
+        free = shutil.disk_usage(self.path).free
+        info = self.info()
+        if needed > free + info["file"] - info["live"]:
+            raise StorageError(
+                f"cannot commit to {self.path}: the disk is full, {needed:,} bytes are needed and {free:,} are free; "
+                f"make room and try again"
+            )
 
     def _lengthen(self) -> None:
         """Make the file as long as its last page can say after this transaction, with a hole.

@@ -1,8 +1,8 @@
 """IndexWriter: the one process that may change an index, and the commit protocol.
 
-Owns the write lock, the stage of a build, publication, deletion and the removal of garbage; imports the rest of storage.
-Invariant: the manifest in the store names only what is on the disk, and a crash leaves the old generation or the new one, plus
-garbage that the next writer removes.
+Owns the transactions, the stage of a build and its publication; imports the rest of storage; `Changes` makes the next
+generation of an index that is served. Invariant: the manifest in the store names only what is on the disk, and a crash leaves
+the old generation or the new one, plus garbage that the next writer removes.
 
 A build commits each segment under the record "building"; `publish` turns that record into the manifest in one transaction.
 """
@@ -10,41 +10,26 @@ A build commits each segment under the record "building"; `publish` turns that r
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
-import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-import filelock
-import numpy as np
-
-from m3search.errors import CorruptionError, IndexExistsError, InputError, LockedError, StorageError
-from m3search.storage.codec import pack_array
-from m3search.storage.directory import Directory, make_directory
+from m3search.errors import CorruptionError, IndexExistsError, StorageError
+from m3search.storage.changes import Changes
+from m3search.storage.directory import Directory
 from m3search.storage.environment import Environment
-from m3search.storage.keys import (
-    BUILDING_KEY,
-    MANIFEST_KEY,
-    SEGMENTS,
-    after_segment,
-    array_key,
-    segment_of,
-    segment_prefix,
-)
-from m3search.storage.manifest import IndexConfig, Manifest, SegmentInfo
-from m3search.storage.segment import LIVE
+from m3search.storage.garbage import remove_garbage
+from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
+from m3search.storage.manifest import IndexConfig, Manifest
 from m3search.storage.segment_writer import SealedSegment, SegmentWriter
-from m3search.storage.snapshot import Snapshot
+from m3search.storage.write_lock import HOLDER, LOCK, WriteLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_LOCK, _HOLDER, _STORE, _SEGMENTS = "write.lock", "write.holder", "store", "segments"
-_DELETES_A_TRANSACTION = 50_000
+_STORE, _SEGMENTS = "store", "segments"
 
 
 class IndexWriter:
@@ -55,27 +40,14 @@ class IndexWriter:
         self.directory = Directory(path / _SEGMENTS)
         self.threads: int | None = None  # of what is made of a segment at its end; None: as many as OpenMP takes
         self._failed = False
-        self._lock = filelock.FileLock(path / _LOCK, thread_local=False)  # any thread may close
-        self._take_lock(create=create)
+        self._kept: set[str] = set()
+        self._lock = WriteLock(path)
+        self._lock.acquire(create=create)
         try:
             self.environment = self._open_store(create=create, replace_damaged=replace_damaged)
         except BaseException:
-            self._release_lock()
-            raise
-
-    def _take_lock(self, *, create: bool) -> None:
-        try:
-            if create:
-                make_directory(self.path)
-            self._lock.acquire(timeout=0)
-            (self.path / _HOLDER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        except filelock.Timeout as error:
-            raise LockedError(f"{self.path} is being written by {self._holder()}: wait for it, or end it") from error
-        except OSError as error:
             self._lock.release()
-            raise StorageError(
-                f"cannot write to {self.path}: {error.strerror}; name a path that can be written"
-            ) from error
+            raise
 
     def _open_store(self, *, create: bool, replace_damaged: bool) -> Environment:
         try:
@@ -85,13 +57,6 @@ class IndexWriter:
                 raise
             shutil.rmtree(self.path / _STORE, ignore_errors=True)
             return Environment.open(self.path / _STORE, create=True)
-
-    def _holder(self) -> str:
-        try:
-            holder = json.loads((self.path / _HOLDER).read_text())
-            return f"process {holder['pid']} on {holder['host']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
 
     @classmethod
     def for_build(cls, path: Path, *, overwrite: bool) -> Self:
@@ -135,14 +100,29 @@ class IndexWriter:
         except CorruptionError:
             if not overwrite:
                 raise
-            with self._commit(deletes=True) as transaction:
+            with self.commit(deletes=True) as transaction:
                 transaction.delete(MANIFEST_KEY)
             return False
 
+    @property
+    def failed(self) -> bool:
+        """Whether a commit or an fsync has failed, so that nothing more can be trusted to reach the disk."""
+        return self._failed or self.directory.failed
+
     @contextlib.contextmanager
-    def _commit(self, *, deletes: bool = False) -> Iterator[Any]:
-        if self._failed:
+    def commit(self, *, deletes: bool = False, needed: int = 0) -> Iterator[Any]:
+        """A write transaction, durable when its block ends; see `Environment.write`.
+
+        Args:
+            deletes: keys are deleted in it, and few written.
+            needed: bytes that will be written; where the disk has no room for them, nothing is begun, and nothing has failed.
+
+        Raises:
+            StorageError: it failed, or one failed before, or an fsync of a segment file.
+        """
+        if self.failed:
             raise StorageError(f"a commit to {self.path} failed before: close this writer and open the index again")
+        self.environment.check_room(needed)
         try:
             with self.environment.write(deletes=deletes) as transaction:
                 yield transaction
@@ -156,7 +136,7 @@ class IndexWriter:
     def stage(self, config: IndexConfig) -> None:
         """Begin a build."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._commit() as transaction:
+        with self.commit() as transaction:
             transaction.put(BUILDING_KEY, Manifest(0, config, (), created).pack(BUILDING_KEY))
 
     def new_segment(self) -> SegmentWriter:
@@ -166,7 +146,7 @@ class IndexWriter:
     def add_segment(self, segment: SealedSegment) -> None:
         """Commit a segment to the stage; it is durable when this returns."""
         stage = self._stage()
-        with self._commit() as transaction:
+        with self.commit(needed=segment.size) as transaction:
             segment.put(transaction)
             staged = stage.with_segments((*stage.segments, segment.info))
             transaction.put(BUILDING_KEY, staged.pack(BUILDING_KEY))
@@ -175,7 +155,7 @@ class IndexWriter:
         """Make the stage the served generation, in one commit; the old generation's bytes are freed after it."""
         served = self.manifest()
         published = replace(self._stage(), generation=1 if served is None else served.generation + 1)
-        with self._commit(deletes=True) as transaction:
+        with self.commit(deletes=True) as transaction:
             transaction.put(MANIFEST_KEY, published.pack(MANIFEST_KEY))
             transaction.delete(BUILDING_KEY)
         with contextlib.suppress(StorageError):  # it is published; the next writer removes what is left
@@ -187,7 +167,7 @@ class IndexWriter:
         with self.environment.read() as transaction:
             staged = transaction.get(BUILDING_KEY) is not None
         if staged:
-            with self._commit(deletes=True) as transaction:
+            with self.commit(deletes=True) as transaction:
                 transaction.delete(BUILDING_KEY)
         self.collect()
 
@@ -197,7 +177,27 @@ class IndexWriter:
             raise StorageError(f"no build has begun in {self.path}")
         return stage
 
-    # -- deletion --
+    # -- a served index --
+
+    @classmethod
+    def for_changes(cls, path: Path) -> Self:
+        """A writer of an index that is there, without what writers that were killed have left.
+
+        Raises:
+            IndexNotFoundError: there is no index.
+            CorruptionError: it is damaged.
+            LockedError: another writer holds it.
+            StorageError: the folder cannot be written.
+        """
+        writer = cls(path)
+        try:
+            writer.manifest()
+            with contextlib.suppress(StorageError):  # what cannot be removed now is no harm
+                writer.collect()
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     def delete(self, identifiers: Iterable[str]) -> int:
         """Make documents dead, in one commit: how many there were.
@@ -206,73 +206,33 @@ class IndexWriter:
             InputError: an id is not there; nothing is deleted then.
             StorageError: the disk is full or failing.
         """
-        wanted = list(dict.fromkeys(identifiers))
-        if not wanted:
-            return 0
-        with Snapshot.latest(self.environment, self.path) as snapshot:
-            live: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
-            for identifier in wanted:
-                found = snapshot.find(identifier)
-                if found is None:
-                    raise InputError(f"there is no document {identifier!r} to delete")
-                segment, document = found
-                if segment.info.uuid not in live:
-                    live[segment.info.uuid] = (
-                        np.ones(segment.info.documents, bool) if segment.live is None else segment.live.copy()
-                    )
-                live[segment.info.uuid][document] = False
-            manifest = snapshot.manifest
-        self._publish_live(manifest, live)
-        return len(wanted)
-
-    def _publish_live(self, manifest: Manifest, live: dict[str, np.ndarray[Any, np.dtype[np.bool_]]]) -> None:
-        def updated(info: SegmentInfo) -> SegmentInfo:
-            return info if info.uuid not in live else replace(info, deleted=int((~live[info.uuid]).sum()))
-
-        segments = tuple(updated(info) for info in manifest.segments)
-        with self._commit() as transaction:
-            for uuid, bits in live.items():
-                key = array_key(bytes.fromhex(uuid), LIVE)
-                transaction.put(key, pack_array(np.packbits(bits, bitorder="little"), key))
-            successor = replace(manifest, generation=manifest.generation + 1, segments=segments)
-            transaction.put(MANIFEST_KEY, successor.pack(MANIFEST_KEY))
+        with Changes(self) as changes:
+            count = changes.delete(list(identifiers))
+            changes.commit()
+        return count
 
     # -- garbage --
+
+    def keep(self, segment: str) -> None:
+        """Count a segment's files and keys, which no manifest names yet, as no garbage until it is let go."""
+        self._kept.add(segment)
+
+    def let_go(self, segments: Iterable[str]) -> None:
+        """Segments that are named by a manifest now, or are garbage."""
+        self._kept.difference_update(segments)
+
+    def remove_files(self, segments: Iterable[str]) -> None:
+        """Remove the files of segments that no manifest names, and leave the store alone."""
+        dead = set(segments)
+        for name in self.directory.names():
+            if name.split(".", 1)[0] in dead:
+                self.directory.remove(name)
 
     def collect(self) -> None:
         """Remove files and keys of segments that no manifest names, in transactions of bounded size."""
         manifests = [self.manifest(key) for key in (MANIFEST_KEY, BUILDING_KEY)]
         named = {info.uuid for manifest in manifests if manifest is not None for info in manifest.segments}
-        for name in self.directory.names():
-            if name.split(".", 1)[0] not in named:
-                self.directory.remove(name)
-        keep = {bytes.fromhex(uuid) for uuid in named}
-        while self._collect_keys(keep):
-            pass
-
-    def _collect_keys(self, keep: set[bytes]) -> bool:
-        """Delete some keys of dead segments; whether there may be more."""
-        dead = [segment for segment in self._stored_segments() if segment not in keep]
-        if not dead:
-            return False
-        left = _DELETES_A_TRANSACTION
-        with self._commit(deletes=True) as transaction, transaction.cursor() as cursor:
-            for prefix in map(segment_prefix, dead):
-                found = cursor.set_range(prefix)
-                while found and left and bytes(cursor.key()[: len(prefix)]) == prefix:
-                    found = cursor.delete() and bool(len(cursor.key()))
-                    left -= 1
-        return True
-
-    def _stored_segments(self) -> list[bytes]:
-        """The segments that have keys, found by skipping from one to the next."""
-        segments: list[bytes] = []
-        with self.environment.read() as transaction, transaction.cursor() as cursor:
-            found = cursor.set_range(SEGMENTS)
-            while found:
-                segments.append(segment_of(bytes(cursor.key())))
-                found = cursor.set_range(after_segment(segments[-1]))
-        return segments
+        remove_garbage(self.environment, self.directory, named | self._kept, self.commit)
 
     # -- lifetime --
 
@@ -284,7 +244,7 @@ class IndexWriter:
         empty = False
         try:
             empty = self.manifest() is None
-            if not empty and not self._failed:
+            if not empty and not self.failed:
                 self.discard_stage()
         except StorageError:
             pass
@@ -292,7 +252,7 @@ class IndexWriter:
             self.environment.close()
             if empty:
                 self._remove_all()
-            self._release_lock()
+            self._lock.release()
         if empty:
             with contextlib.suppress(OSError):  # not empty: something that is not ours
                 self.path.rmdir()
@@ -301,18 +261,13 @@ class IndexWriter:
         # the store goes last: without it the folder would look like somebody else's
         for name in (_SEGMENTS, _STORE):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (_HOLDER, _LOCK):
+        for name in (HOLDER, LOCK):
             with contextlib.suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Release store and lock."""
         self.environment.close()
-        self._release_lock()
-
-    def _release_lock(self) -> None:
-        with contextlib.suppress(OSError):  # the next writer writes its own
-            (self.path / _HOLDER).unlink(missing_ok=True)
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -327,7 +282,7 @@ def _is_foreign(path: Path, *, overwrite: bool) -> bool:
     data = path / _STORE / "data.mdb"
     if not path.is_dir() or (data.is_file() and data.stat().st_size):
         return False
-    ours = {_LOCK, _HOLDER, _STORE}
+    ours = {LOCK, HOLDER, _STORE}
     if overwrite and data.is_file():  # cut to nothing
         ours.add(_SEGMENTS)
     return not {entry.name for entry in path.iterdir()} <= ours

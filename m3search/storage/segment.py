@@ -6,7 +6,7 @@ is derived once from its own bytes, and all of it is the state of one generation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -214,6 +214,21 @@ class Segment:
             if self._ids[start:stop].tobytes() == encoded and (self.live is None or self.live[document]):
                 return document
         return None
+
+    def find_all(self, identifiers: Sequence[bytes], hashes: NDArray[np.bytes_]) -> Iterator[tuple[int, int]]:
+        """Of many ids those that are of live documents here: (place among the ids, document).
+
+        Args:
+            identifiers: ids in UTF-8.
+            hashes: S16[n], their `id_hash`.
+        """
+        starts = np.searchsorted(self._hash_column, hashes, side="left")
+        stops = np.searchsorted(self._hash_column, hashes, side="right")
+        for place in np.flatnonzero(stops > starts).tolist():
+            for document in self._id_order[starts[place] : stops[place]].tolist():
+                start, stop = self._id_ends[document], self._id_ends[document + 1]
+                if self._ids[start:stop].tobytes() == identifiers[place] and (self.live is None or self.live[document]):
+                    yield place, document
 
     @cached_property
     def _hash_column(self) -> NDArray[np.bytes_]:

@@ -232,6 +232,11 @@ class SealedSegment:
     blobs: Mapping[str, bytes]
     records: Sequence[bytes]
 
+    @property
+    def size(self) -> int:
+        """Bytes that it will take in the store, roughly."""
+        return sum(map(len, self.blobs.values())) + sum(map(len, self.records))
+
     def put(self, transaction: Any) -> None:  # noqa: ANN401 - lmdb is untyped
         """Write arrays and documents in a transaction."""
         key = self.info.key

@@ -20,6 +20,7 @@ from m3search.storage.directory import Directory
 from m3search.storage.keys import MANIFEST_KEY, array_key, document_key
 from m3search.storage.manifest import Manifest
 from m3search.storage.segment import LIVE, Segment
+from m3search.storage.segment_writer import HASH_BYTES, id_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,6 +121,11 @@ class Snapshot:
     # -- what it holds --
 
     @property
+    def transaction(self) -> int:
+        """The number of the commit that it shows."""
+        return int(self._transaction.id())
+
+    @property
     def documents(self) -> int:
         """Live documents."""
         return sum(info.documents - info.deleted for info in self.manifest.segments)
@@ -200,6 +206,16 @@ class Snapshot:
             if document is not None:
                 return segment, document
         return None
+
+    def find_all(self, identifiers: Sequence[str]) -> list[tuple[Segment, int] | None]:
+        """Segment and number of the live document with each of these ids, or None; many are faster than one by one."""
+        encoded = [identifier.encode("utf-8", "surrogatepass") for identifier in identifiers]  # no stored id has one
+        hashes = np.array([id_hash(value) for value in encoded], f"S{HASH_BYTES}")
+        found: list[tuple[Segment, int] | None] = [None] * len(encoded)
+        for segment in self.segments:
+            for place, document in segment.find_all(encoded, hashes):
+                found[place] = segment, document
+        return found
 
     def allowed(self, identifiers: Sequence[str] | None) -> list[NDArray[np.uint8] | None]:
         """Per segment the packed bitmap of passages that may be found, least significant bit first; None: all.

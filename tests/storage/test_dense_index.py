@@ -267,7 +267,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path):
     lines = out.splitlines()
     assert code == 0
     assert lines[0].startswith("cannot write PATH/new/segments/")
-    assert ".faiss: File too large; free some space and build again" in lines[0]
+    assert ".faiss: File too large; make room and try again" in lines[0]
     assert lines[1:] == ["False", "True", "50 hnsw", "set()"]
 
 

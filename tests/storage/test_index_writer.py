@@ -342,7 +342,7 @@ def test_vectors_that_do_not_fit_on_the_disk_leave_what_was_served(tmp_path, sto
     with Process(LIMITED_VECTORS, tmp_path / "i") as process:
         code, out = process.end()
     assert code == 0
-    assert re.fullmatch(r"cannot write .*/i/segments/.*vectors: .*; free some space and build again\n", out)
+    assert re.fullmatch(r"cannot write .*/i/segments/.*vectors: .*; make room and try again\n", out)
     if stood:
         assert opened_answers(tmp_path / "i", verify=True) == old
         assert garbage(tmp_path / "i") == set()
@@ -398,7 +398,7 @@ def test_garbage_goes_and_what_a_manifest_names_stays(tmp_path):
 
 
 def test_garbage_goes_in_transactions_of_bounded_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("m3search.storage.index_writer._DELETES_A_TRANSACTION", 3)
+    monkeypatch.setattr("m3search.storage.garbage._DELETES_A_TRANSACTION", 3)
     build(tmp_path / "i")
     build(tmp_path / "i", seed=1, overwrite=True)
     build(tmp_path / "other", seed=1)
