@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from m3search import __version__
+from m3search.cli.add import add
 from m3search.cli.build import build
+from m3search.cli.delete import delete
 from m3search.cli.demo import demo
 from m3search.cli.doctor import doctor
 from m3search.cli.evaluate import evaluate
@@ -28,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, search, info, demo, doctor, warm):
+for command in (build, search, info, add, delete, demo, doctor, warm):
     app.command()(command)
 app.command("eval")(evaluate)
 

@@ -1,0 +1,30 @@
+"""Commands that change an index."""
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def index(built, tmp_path):
+    shutil.copytree(built, tmp_path / "i")
+    return tmp_path / "i"
+
+
+def test_documents_come_and_go(m3search, index, tmp_path):
+    more = tmp_path / "more.jsonl"
+    more.write_text(
+        "".join(json.dumps({"id": name, "text": f"a new text of {name}"}) + "\n" for name in ("zip", "bzip2"))
+    )
+    refused = m3search("add", index, more)
+    assert refused.code == 1
+    assert "more.jsonl:1: the id 'zip' is in the index already" in refused.err.replace("\n", "")
+    added = m3search("add", index, more, "--replace", "--json").json
+    assert (added["documents"], added["replaced"], added["held"]) == (2, 1, 7)
+    assert "text of bzip2" in m3search("search", index, "bzip2", "--weights", "bm25=1").out
+    assert "2 documents deleted, 5 left" in m3search("delete", index, "-", stdin="bzip2\nzip\n").out
+    gone = m3search("delete", index, "csv", "bzip2")
+    assert (gone.code, "there is no document 'bzip2' to delete" in gone.err) == (1, True)
+    assert m3search("info", index, "--json", "--verify").json["documents"] == 5
+    assert m3search("delete", index, "csv", "--json").json["deleted"] == 1
