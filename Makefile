@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections bench-quality bench-lexical bench-rerank bench-dense bench-hybrid lint heads clean
+.PHONY: demo test test-lowest test-collections exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -24,6 +24,10 @@ test-lowest:
 # Every leg against brute force on real collections: COLLECTIONS is a folder of BEIR folders.
 test-collections: $(BIN)/.dev-installed
 	M3SEARCH_COLLECTIONS=$(COLLECTIONS) $(BIN)/python -m pytest tests/test_collections.py
+
+# The certified blend against brute force on every query of every collection.
+exact: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/exact.py --collections $(COLLECTIONS)
 
 lint: $(BIN)/.dev-installed
 	$(BIN)/ruff check .

@@ -85,8 +85,9 @@ def _minmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _zscore(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    spread = scores.std()
-    return (scores - scores.mean()) / spread if spread > 0 else np.zeros(len(scores))
+    if scores.max() == scores.min():  # whose deviation may round to more than 0
+        return np.zeros(len(scores))
+    return (scores - scores.mean()) / scores.std()
 
 
 _VALUES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {

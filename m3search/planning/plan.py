@@ -71,6 +71,11 @@ class Plan:
         return max(self.wanted, self.rerank)
 
     @property
+    def rerank_set(self) -> int:
+        """How many documents are scored again; it does not grow with the offset, or pages would overlap."""
+        return max(self.k, self.rerank)
+
+    @property
     def reranks(self) -> bool:
         """Whether the best documents are scored again by more legs than proposed them."""
         return self.weights != self.first

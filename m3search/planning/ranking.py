@@ -201,7 +201,7 @@ def _reranked(
     """The rerank set by all legs, and behind it, where the answer goes on, what follows in the first stage's order."""
     before = time.perf_counter()
     pool, late = stage.pool, plan.max_ms is not None and 1000 * (before - started) > plan.max_ms
-    count = plan.k if late else max(plan.k, plan.rerank)
+    count = plan.k if late else plan.rerank_set
     places, _ = Located.ordered(snapshot, pool.docids[stage.best], pool.scores[stage.best], plan.documents)
     ordered = stage.best[places]
     docids = _passages_of(pool.parents[ordered[:count]], snapshot, allowed)
@@ -259,9 +259,10 @@ def _statistics(snapshot: Snapshot, plan: Plan, trace: Trace) -> dict[str, Any]:
         "reranked": trace.reranked,
         "estimated": trace.estimated,
     }
-    recall = recall_of(snapshot.manifest.segments) if "dense" in last.legs else None
+    recall = recall_of(snapshot.manifest.segments) if "dense" in plan.first else None
     if recall is not None:
-        statistics["dense"] = {"effort": last.legs["dense"].effort, **recall}
+        asked = last.legs.get("dense")
+        statistics["dense"] = {"effort": 0 if asked is None else asked.effort, **recall}
     statistics["steps"] = trace.steps
     statistics["seconds"] = trace.seconds
     return statistics

@@ -47,9 +47,9 @@ def shortlist(
         plan: of the search.
         known: exact scores of theirs.
     """
-    kept = shortlist_size(plan.k, plan.documents)
+    kept = shortlist_size(plan.k, plan.rerank_set)
     leg = ColbertLeg()
-    if kept >= plan.documents or not leg.can_estimate(snapshot):
+    if kept >= plan.rerank_set or not leg.can_estimate(snapshot):
         return docids
     # an estimate stands in the place of ColBERT's score, everything else is exact
     estimates = Known(leg.name, np.arange(len(docids)), leg.estimate(query, snapshot, docids))

@@ -159,6 +159,49 @@ def test_search_as_json_is_what_the_library_says(m3search, built):
     assert result.json["guarantee"] == expected.guarantee
 
 
+def test_search_explains_itself(m3search, built):
+    arguments = ("search", built, "zip archives", "-k", 2, "--weights", "dense=1,bm25=1,colbert=1", "--explain")
+    drawn = m3search(*arguments)
+    assert drawn.code == 0
+    for text in (
+        "top 2: certified blend in ",
+        "├── round 1, ",
+        "│   ├── bm25, weight 1: ",
+        "rerank 6 documents by",
+        "~",
+    ):
+        assert text in drawn.out
+    found = m3search(*arguments, "--json").json
+    assert found["explanation"]["guarantee"] == found["guarantee"] == "exact over the rerank set"
+    assert list(found["explanation"]["trace"]["rounds"][0]["legs"]) == ["dense", "bm25"]
+    for hit in found["hits"]:
+        explained = hit["explanation"]
+        assert sum(part["contribution"] for part in explained["parts"]) == pytest.approx(hit["score"], abs=1e-6)
+        products = [match["product"] for match in explained["matches"]["bm25"]]
+        assert sum(products) == pytest.approx(hit["parts"]["bm25"], abs=1e-6)
+        similarities = [pair["similarity"] for pair in explained["pairs"]]
+        assert sum(similarities) / len(similarities) == pytest.approx(hit["parts"]["colbert"], abs=1e-6)
+    assert {match["token"] for match in found["hits"][0]["explanation"]["matches"]["bm25"]} == {"zip", "archiv"}
+
+
+def test_search_shows_a_plan_without_running_it(m3search, built):
+    shown = m3search("search", built, "zip archives", "--plan", "--weights", "m3", "--offset", 20)
+    assert shown.out.splitlines()[0] == "ranks 21 to 30: certified blend"
+    assert "rerank of 100 documents by dense 1, lexical 0.3, colbert 1" in shown.out
+    plan = m3search("search", built, "zip", "--plan", "--fusion", "rrf", "--depth", 7, "--json").json["plan"]
+    assert (plan["strategy"], plan["depth"], plan["fusion"]["kind"]) == ("fused lists", 7, "rrf")
+
+
+def test_search_pages_and_lists(m3search, built):
+    whole = m3search("search", built, "zip archives", "-k", 6, "--weights", "dense=1", "--json").json["hits"]
+    page = m3search("search", built, "zip archives", "-k", 2, "--offset", 2, "--weights", "dense=1", "--json").json
+    assert page["hits"] == whole[2:4]
+    listed = m3search("search", built, "", "--id", "zip", "--id", "csv", "--json").json
+    assert [hit["id"] for hit in listed["hits"]] == ["csv", "zip"]
+    stopped = m3search("search", built, "zip archives", "-k", 1, "--max-candidates", 2, "--weights", "dense=1,bm25=1")
+    assert "1 hits, " in stopped.out
+
+
 def test_search_in_some_documents_only(m3search, built):
     result = m3search("search", built, "read archives", "--id", "tar", "--id", "json", "--json")
     assert {hit["id"] for hit in result.json["hits"]} == {"tar", "json"}

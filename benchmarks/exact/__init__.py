@@ -1,0 +1,1 @@
+"""The certified blend against brute force on real collections."""

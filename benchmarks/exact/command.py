@@ -1,0 +1,178 @@
+"""The command line: which collections, which blends; what was found, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import m3search
+from exact.brute_force import BruteForce
+from m3search import Encoder, Hits, Index, errors
+from m3search.evaluation import load_beir
+from m3search.indexing.sources import open_source
+
+BENCHMARKS = Path(__file__).parent.parent
+PRESETS = ("m3", "m3-long", "m3-readme")
+RANDOM_BLENDS, KS, WITHIN = 20, (10, 100), 1e-9
+SEGMENT_SIZE = 10_000
+_BATCH = 64
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Builds, compares and writes; results are written after every collection."""
+    parser = argparse.ArgumentParser(description="Certified answers against brute force on every query.")
+    parser.add_argument("--collections", type=Path, required=True, help="folder of BEIR folders")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="of these folders (all)")
+    parser.add_argument("--queries", type=int, help="of each, at most (all)")
+    parser.add_argument("--encoder", default="mini", help="mini, a folder, or a hub name (mini)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random weights (0)")
+    parser.add_argument("--fresh", action="store_true", help="build the indexes again")
+    parser.add_argument("--cache", type=Path, default=BENCHMARKS.parent / "indexes" / "benchmark" / "exact")
+    parser.add_argument(
+        "--out", type=Path, default=BENCHMARKS / "results" / "exact", help="results, without their suffixes"
+    )
+    args = parser.parse_args(arguments)
+    names = args.names or sorted(path.name for path in args.collections.iterdir() if (path / "corpus.jsonl").exists())
+    record: dict[str, Any] = {
+        "m3search": m3search.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "encoder": str(args.encoder),
+        "blends": {name: str(weights) for name, weights in blends(args.seed).items()},
+        "within": WITHIN,
+        "collections": {},
+    }
+    encoder = Encoder.load(args.encoder)
+    for name in names:
+        folder = args.collections / name
+        with _open(folder, args.cache / name, encoder, fresh=args.fresh) as index:
+            record["collections"][name] = compared(index, queries_of(folder)[: args.queries], encoder, args.seed)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+        args.out.with_suffix(".md").write_text(table(record))
+    print(table(record))
+    if any(found["differing"] for found in record["collections"].values()):
+        sys.exit(1)
+
+
+def blends(seed: int) -> dict[str, str | dict[str, float]]:
+    """Name -> weights: the presets, and random ones of one leg or more."""
+    rng = np.random.default_rng(seed)
+    made: dict[str, str | dict[str, float]] = {name: name for name in PRESETS}
+    for number in range(RANDOM_BLENDS):
+        legs = [leg for leg in ("dense", "lexical", "bm25") if rng.random() < 0.75] or ["dense"]
+        made[f"random {number + 1}"] = {leg: round(float(rng.uniform(0.05, 2)), 3) for leg in legs}
+    return made
+
+
+def queries_of(folder: Path) -> list[str]:
+    """All queries that any split judges, once each."""
+    found: dict[str, str] = {}
+    for qrels in sorted((folder / "qrels").glob("*.tsv")):
+        found |= load_beir(folder, qrels.stem).queries
+    return list(found.values())
+
+
+def _open(folder: Path, path: Path, encoder: Encoder, *, fresh: bool) -> Index:
+    if not fresh:
+        try:
+            return Index.open(path, encoder=encoder)
+        except errors.IndexNotFoundError:
+            pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _say(f"building {path}")
+    return Index.build(
+        open_source(folder), path, encoder=encoder, segment_size=SEGMENT_SIZE, overwrite=True, on_error="skip"
+    )
+
+
+def compared(index: Index, queries: Sequence[str], encoder: Encoder, seed: int) -> dict[str, Any]:
+    """Every query, every blend, every k: what differs, what was proven, and how deep the legs had to look."""
+    oracle, info = BruteForce(index), index.info()
+    guarantees: dict[int, Counter[str]] = {k: Counter() for k in KS}
+    depths: dict[int, list[int]] = {k: [] for k in KS}
+    differing: list[str] = []
+    for start in range(0, len(queries), _BATCH):
+        _say(f"{index.path.name}: {start:,} of {len(queries):,} queries")
+        some = queries[start : start + _BATCH]
+        encoded = encoder.encode(some, query=True)
+        for row, text in enumerate(some):
+            query = encoded.rows(row, row + 1)
+            parts = oracle.parts(text, query)
+            for name, weights in blends(seed).items():
+                for k in KS:
+                    hits = index.search(text, k, weights=weights, encodings=query)
+                    guarantees[k][hits.guarantee] += 1
+                    depths[k].append(hits.statistics["depth"])
+                    if not equal(hits, oracle, parts, _weights(hits), k):
+                        differing.append(f"{name}, top {k}: {text}")
+    return {
+        "documents": len(oracle.ids),
+        "passages": len(oracle.dense),
+        "segments": len(info["segments"]) if isinstance(info["segments"], list) else info["segments"],
+        "queries": len(queries),
+        "searches": sum(len(found) for found in depths.values()),
+        "differing": len(differing),
+        "first_differing": differing[:5],
+        "guarantees": {str(k): dict(counts) for k, counts in guarantees.items()},
+        "depth": {
+            str(k): {"median": float(np.median(found)), "p95": float(np.percentile(found, 95)), "most": max(found)}
+            for k, found in depths.items()
+        },
+    }
+
+
+def _weights(hits: Hits) -> Mapping[str, float]:
+    legs: Mapping[str, float] = hits.statistics["legs"]
+    return legs
+
+
+def equal(hits: Hits, oracle: BruteForce, parts: Mapping[str, Any], weights: Mapping[str, float], k: int) -> bool:
+    """Tie-aware: scores agree rank by rank, and every hit has its own true score."""
+    numbers, scores = oracle.documents(parts, weights)
+    best = np.sort(scores)[::-1][:k]
+    if len(hits) != len(best) or not hits.guarantee.startswith("exact"):
+        return False
+    found = np.array([hit.score for hit in hits])
+    truth = dict(zip(numbers.tolist(), scores.tolist(), strict=True))
+    own = np.array([truth.get(oracle.places[name], -np.inf) for name in hits.ids])
+    return bool(
+        np.allclose(found, best, rtol=0, atol=WITHIN)
+        and np.allclose(found, own, rtol=0, atol=WITHIN)
+        and len(set(hits.ids)) == len(hits)
+    )
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """Markdown."""
+    head = ["collection", "documents (passages)", "queries", "answers compared", "differing", "exact", "up to ties"]
+    head += [f"depth, top {k}: median, p95" for k in KS]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for name, one in record["collections"].items():
+        counts: Counter[str] = Counter()
+        for found in one["guarantees"].values():
+            counts.update(found)
+        depths = [f"{one['depth'][str(k)]['median']:,.0f}, {one['depth'][str(k)]['p95']:,.0f}" for k in KS]
+        row = [name, f"{one['documents']:,} ({one['passages']:,})", f"{one['queries']:,}", f"{one['searches']:,}"]
+        row += [f"{one['differing']:,}", f"{counts['exact']:,}", f"{counts['exact up to ties at rank k']:,}"]
+        lines.append([*row, *depths])
+    blended = len(record["blends"])
+    return (
+        "# Certified answers against brute force\n\n"
+        f"m3search {record['m3search']}, encoder {record['encoder']}, {record['date']}. Every query of every split, "
+        f"{blended} blends ({', '.join(PRESETS)}, {RANDOM_BLENDS} of random weights), top {' and top '.join(map(str, KS))}; "
+        f"flat dense index. An answer differs if a score is off by more than {record['within']:g} at any rank, or a hit has "
+        "not its own score. Depth is what each leg was asked for when the certificate closed.\n\n"
+        + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    )
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
