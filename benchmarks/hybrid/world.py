@@ -26,7 +26,7 @@ VERSION = 1
 """Grows whenever the same seed would give other documents."""
 
 BLOCK = 10_000
-QUERIES, TUNING = 500, 60
+QUERIES, TUNING = 500, 200
 
 _SUBTOPICS = 20
 _STRETCH = 60  # terms of a subtopic

@@ -173,7 +173,8 @@ def _config(dim: int) -> Any:
         HnswIndexConfig,
     )
 
-    graph = HnswIndexConfig(LINKS, EF_CONSTRUCTION, full_scan_threshold=10, max_indexing_threads=1)
+    # the threshold is qdrant's default, kB: below it candidates are scored one by one, as a second stage needs it
+    graph = HnswIndexConfig(LINKS, EF_CONSTRUCTION, full_scan_threshold=10_000, max_indexing_threads=1)
     return EdgeConfig(
         vectors={"dense": EdgeVectorParams(size=dim, distance=Distance.Dot)},
         sparse_vectors={"lexical": EdgeSparseVectorParams()},
