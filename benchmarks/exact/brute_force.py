@@ -51,16 +51,15 @@ class BruteForce:
             "bm25": self.bm25.scores(text),
         }
 
-    def documents(
-        self, parts: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Numbers and scores of the documents that match: a document scores as its best passage."""
+    def documents(self, parts: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> NDArray[np.float64]:
+        """f64[documents], each the score of its best passage, -inf of one that does not match."""
         passages = sum(weight * parts[leg] for leg, weight in weights.items()) / sum(weights.values())
         there = np.flatnonzero(self.sizes)
-        scores = np.maximum.reduceat(passages, self.starts[there])
+        scores = np.full(len(self.sizes), -np.inf)
+        scores[there] = np.maximum.reduceat(passages, self.starts[there])
         if "dense" not in weights:
-            there, scores = there[scores > 0], scores[scores > 0]
-        return there, scores
+            scores[scores <= 0] = -np.inf
+        return scores
 
 
 class BM25:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import m3search
 from exact.brute_force import BruteForce
@@ -41,25 +42,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(arguments)
     names = args.names or sorted(path.name for path in args.collections.iterdir() if (path / "corpus.jsonl").exists())
-    record: dict[str, Any] = {
+    about = {
         "m3search": m3search.__version__,
-        "date": time.strftime("%Y-%m-%d"),
         "encoder": str(args.encoder),
         "blends": {name: str(weights) for name, weights in blends(args.seed).items()},
         "within": WITHIN,
-        "collections": {},
     }
+    record: dict[str, Any] = {**about, "collections": _earlier(args.out.with_suffix(".json"), about)}
     encoder = Encoder.load(args.encoder)
     for name in names:
         folder = args.collections / name
         with _open(folder, args.cache / name, encoder, fresh=args.fresh) as index:
-            record["collections"][name] = compared(index, queries_of(folder)[: args.queries], encoder, args.seed)
+            record["collections"].pop(name, None)
+            record["collections"][name] = {"date": time.strftime("%Y-%m-%d")} | compared(
+                index, queries_of(folder)[: args.queries], encoder, args.seed
+            )
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
         args.out.with_suffix(".md").write_text(table(record))
     print(table(record))
     if any(found["differing"] for found in record["collections"].values()):
         sys.exit(1)
+
+
+def _earlier(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier run found of other collections, if it compared the same."""
+    if not path.exists():
+        return {}
+    earlier: dict[str, Any] = json.loads(path.read_text())
+    return earlier["collections"] if {name: earlier.get(name) for name in about} == about else {}
 
 
 def blends(seed: int) -> dict[str, str | dict[str, float]]:
@@ -107,11 +118,12 @@ def compared(index: Index, queries: Sequence[str], encoder: Encoder, seed: int) 
             query = encoded.rows(row, row + 1)
             parts = oracle.parts(text, query)
             for name, weights in blends(seed).items():
-                for k in KS:
-                    hits = index.search(text, k, weights=weights, encodings=query)
+                answers = {k: index.search(text, k, weights=weights, encodings=query) for k in KS}
+                truth = oracle.documents(parts, answers[KS[0]].statistics["legs"])
+                for k, hits in answers.items():
                     guarantees[k][hits.guarantee] += 1
                     depths[k].append(hits.statistics["depth"])
-                    if not equal(hits, oracle, parts, _weights(hits), k):
+                    if not equal(hits, oracle, truth, k):
                         differing.append(f"{name}, top {k}: {text}")
     return {
         "documents": len(oracle.ids),
@@ -129,20 +141,15 @@ def compared(index: Index, queries: Sequence[str], encoder: Encoder, seed: int) 
     }
 
 
-def _weights(hits: Hits) -> Mapping[str, float]:
-    legs: Mapping[str, float] = hits.statistics["legs"]
-    return legs
-
-
-def equal(hits: Hits, oracle: BruteForce, parts: Mapping[str, Any], weights: Mapping[str, float], k: int) -> bool:
-    """Tie-aware: scores agree rank by rank, and every hit has its own true score."""
-    numbers, scores = oracle.documents(parts, weights)
-    best = np.sort(scores)[::-1][:k]
-    if len(hits) != len(best) or not hits.guarantee.startswith("exact"):
+def equal(hits: Hits, oracle: BruteForce, truth: NDArray[np.float64], k: int) -> bool:
+    """Tie-aware: scores agree rank by rank, and every hit has its own true score, f64[documents], -inf of no match."""
+    matching = int(np.isfinite(truth).sum())
+    count = min(k, matching)
+    if len(hits) != count or not hits.guarantee.startswith("exact"):
         return False
+    best = np.sort(np.partition(truth, len(truth) - count)[len(truth) - count :])[::-1]
     found = np.array([hit.score for hit in hits])
-    truth = dict(zip(numbers.tolist(), scores.tolist(), strict=True))
-    own = np.array([truth.get(oracle.places[name], -np.inf) for name in hits.ids])
+    own = truth[[oracle.places[name] for name in hits.ids]]
     return bool(
         np.allclose(found, best, rtol=0, atol=WITHIN)
         and np.allclose(found, own, rtol=0, atol=WITHIN)
@@ -166,7 +173,7 @@ def table(record: Mapping[str, Any]) -> str:
     blended = len(record["blends"])
     return (
         "# Certified answers against brute force\n\n"
-        f"m3search {record['m3search']}, encoder {record['encoder']}, {record['date']}. Every query of every split, "
+        f"m3search {record['m3search']}, encoder {record['encoder']}. Every query of every split, "
         f"{blended} blends ({', '.join(PRESETS)}, {RANDOM_BLENDS} of random weights), top {' and top '.join(map(str, KS))}; "
         f"flat dense index. An answer differs if a score is off by more than {record['within']:g} at any rank, or a hit has "
         "not its own score. Depth is what each leg was asked for when the certificate closed.\n\n"
