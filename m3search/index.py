@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from m3search.indexing.report import BuildReport
     from m3search.indexing.sources import Source
     from m3search.indexing.writer import Documents, Writer
-    from m3search.records import Document, Encodings
+    from m3search.records import Document, Encodings, WeightsLike
 
 DEFAULT_SEGMENT_SIZE = 100_000
 
@@ -89,6 +89,7 @@ class Index(Reader):
         overwrite: bool = False,
         on_error: str = "raise",
         segment_size: int = DEFAULT_SEGMENT_SIZE,
+        weights: WeightsLike = None,
         threads: int | None = None,
         progress: bool = True,
     ) -> Self:
@@ -109,6 +110,7 @@ class Index(Reader):
             overwrite: replace an index that is there; it is served until the new one is whole.
             on_error: "raise" at the first bad record, or "skip" it and warn at the end.
             segment_size: passages of a segment.
+            weights: that a search takes when it names none; None: those that the encoder recommends.
             threads: CPU threads of the encoder, and of making a dense index; None leaves torch's and OpenMP's settings.
                 With 1, the same vectors make the same index.
             progress: draw a bar when standard error is a terminal.
@@ -135,6 +137,7 @@ class Index(Reader):
             dense=DenseSettings.of(dense, dense_options),
             given=encodings is not None,
             segment_size=segment_size,
+            weights=weights,
         )
         folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)
         writer = IndexWriter.for_build(folder, overwrite=overwrite)

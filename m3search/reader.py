@@ -37,7 +37,7 @@ from m3search.storage import Environment, Snapshot, summary
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
     from m3search.evaluation import Dataset, Evaluation
-    from m3search.planning import WeightsLike
+    from m3search.records import WeightsLike
     from m3search.retrieval import Allowed
 
 DEFAULT_RERANK = 100

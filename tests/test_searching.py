@@ -150,6 +150,25 @@ def test_presets_are_the_published_blends(indexes, name, weights):
     assert indexes[0].search(bare, weights=name).ids == indexes[0].search(bare, weights=without).ids
 
 
+def test_weights_come_from_the_query_else_from_the_index(tmp_path):
+    documents, encodings = made()
+    stored = {"dense": 0.2, "bm25": 3}
+    Index.build(documents, tmp_path / "i", encoder=None, encodings=encodings, weights=stored).close()
+    text, asked = query(0)
+    with Index.open(tmp_path / "i") as index:
+        assert index.plan(text, encodings=asked).weights == stored
+        assert index.plan(text, encodings=asked, weights="lexical=1").weights == {"lexical": 1}
+        assert index.search(text, encodings=asked).ids == index.search(text, encodings=asked, weights=stored).ids
+    with Index.build(["zip file"], encoder=None, weights="bm25=2") as index:
+        assert index.plan("zip").weights == {"bm25": 2}
+    with pytest.raises(errors.WeightsError, match="weights name dense, which this index will not have"):
+        Index.build(["zip file"], encoder=None, weights="dense=1,bm25=1")
+    with Index.build(
+        ["zip"], encoder=None, encodings=Encodings(dense=np.ones((1, 2), np.float32)), weights="m3"
+    ) as index:
+        assert index.plan(Encodings(dense=np.ones((1, 2), np.float32))).weights == {"dense": 1}
+
+
 def test_a_preset_that_has_nothing_here_says_so():
     with (
         Index.build(["zip file"], encoder=None) as index,

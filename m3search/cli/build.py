@@ -50,6 +50,12 @@ def build(
     ] = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is there.")] = False,
     segment_size: Annotated[int | None, typer.Option(help="Passages of a segment.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights", "-w", help="That a search takes when it names none; else what the encoder recommends."
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the encoder and of making a dense index; default: all.")
     ] = None,
@@ -72,6 +78,7 @@ def build(
         "dense": dense,
         "dense_options": _numbers(dense_options),
         "on_error": on_error,
+        "weights": weights,
     }
     if estimate:
         from m3search.cli.estimate import estimate_build

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from m3search.analysis.analyzer import Analyzer
-from m3search.errors import InputError
+from m3search.errors import InputError, WeightsError
+from m3search.records import LEGS, PRESETS, Weights, WeightsLike
 from m3search.storage import DenseSettings, IndexConfig, check_codec
 
 if TYPE_CHECKING:
@@ -24,10 +25,15 @@ def build_config(
     dense: DenseSettings,
     given: bool,
     segment_size: int,
+    weights: WeightsLike = None,
 ) -> IndexConfig:
     """What a build will hold; with given encodings their widths are filled in when the first batch is there."""
     if isinstance(segment_size, bool) or not isinstance(segment_size, int) or not 1 <= segment_size <= 2**31:
         raise InputError(f"segment_size is {segment_size!r}: give a whole number from 1")
+    stored = None if weights is None else Weights.of(weights)
+    named = set() if stored is None or (isinstance(weights, str) and weights in PRESETS) else set(stored.positive())
+    if missing := named - _legs(encoder, bm25, colbert, given=given):
+        raise WeightsError(f"weights name {min(missing)}, which this index will not have: leave it out, or build it")
     codec = check_codec("int8" if colbert is None else colbert)
     if encoder is None and not given and not bm25:
         raise InputError("nothing to index: give an encoder or encodings, or leave bm25 on")
@@ -44,9 +50,17 @@ def build_config(
         colbert_codec=codec,
         bm25=_bm25(bm25),
         encoder=identity,
-        weights=None if encoder is None else encoder.recommended_weights,
+        weights=stored or (None if encoder is None else encoder.recommended_weights),
         segment_size=segment_size,
     )
+
+
+def _legs(encoder: Encoder | None, bm25: object, colbert: str | None, *, given: bool) -> set[str]:
+    """What the index may come to have; with given encodings only these will tell."""
+    if given:
+        return set(LEGS) - (set() if bm25 else {"bm25"})
+    made = set() if encoder is None else {"dense", "lexical"} | ({"colbert"} if colbert is not None else set())
+    return made | ({"bm25"} if bm25 else set())
 
 
 def _bm25(settings: Mapping[str, Any] | bool) -> dict[str, Any] | None:

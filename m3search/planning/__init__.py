@@ -9,7 +9,7 @@ from m3search.planning.cursor import Cursor
 from m3search.planning.explanation import Explanation, HitExplanation, Spelling
 from m3search.planning.fusion import Fusion
 from m3search.planning.plan import Plan, Strategy
-from m3search.planning.planner import Limits, WeightsLike, check_k, make_plan
+from m3search.planning.planner import Limits, check_k, make_plan
 from m3search.planning.preparation import Prepared, Wanted, planned, prepare
 from m3search.planning.ranking import RankedDocument, Ranking, rank
 
@@ -27,7 +27,6 @@ __all__ = [
     "Spelling",
     "Strategy",
     "Wanted",
-    "WeightsLike",
     "answer",
     "check_k",
     "make_plan",

@@ -87,7 +87,8 @@ def _minmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def _zscore(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     if scores.max() == scores.min():  # whose deviation may round to more than 0
         return np.zeros(len(scores))
-    return (scores - scores.mean()) / scores.std()
+    scaled: NDArray[np.float64] = (scores - scores.mean()) / scores.std()
+    return scaled
 
 
 _VALUES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from m3search.errors import QueryError, WeightsError
 from m3search.planning.fusion import Fusion
 from m3search.planning.plan import LARGEST_K, Plan, Strategy, attempt_for, depth_for
-from m3search.records import LEGS, PRESETS, Weights
+from m3search.records import LEGS, PRESETS, Weights, WeightsLike
 
 _FALLBACK = Weights(dense=1, lexical=0.3, bm25=1)
 _FEW_ALLOWED = 1000
 """So many passages are scored sooner than the legs have gone through what is allowed."""
-
-WeightsLike = Weights | Mapping[str, float] | str | None
-"""Weights as users write them: a preset's name among them; None takes those stored with the index."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from m3search.analysis.analyzer import Analyzer
 from m3search.errors import EncodingsError, QueryError
 from m3search.planning.plan import Plan
-from m3search.planning.planner import Limits, WeightsLike, browsing, check_plan, make_plan
-from m3search.records import Encodings
+from m3search.planning.planner import Limits, browsing, check_plan, make_plan
+from m3search.records import Encodings, WeightsLike
 from m3search.retrieval import Query
 
 if TYPE_CHECKING:

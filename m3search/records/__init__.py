@@ -8,7 +8,7 @@ from m3search.records.document import Document
 from m3search.records.encodings import Encodings, lexical_matching_score
 from m3search.records.hits import Hit, Hits, LazyHits
 from m3search.records.identity import EncoderIdentity
-from m3search.records.weights import LEGS, PRESETS, Weights
+from m3search.records.weights import LEGS, PRESETS, Weights, WeightsLike
 
 __all__ = [
     "LEGS",
@@ -21,5 +21,6 @@ __all__ = [
     "Hits",
     "LazyHits",
     "Weights",
+    "WeightsLike",
     "lexical_matching_score",
 ]

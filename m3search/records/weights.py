@@ -108,3 +108,6 @@ PRESETS = {
 
 Sources: Chen et al., BGE M3-Embedding (2024), section 4.1 and, for long documents, section 4.3; the model's README.
 """
+
+WeightsLike = Weights | Mapping[str, float] | str | None
+"""Weights as users write them, a preset's name among them; None: whatever stands behind, such as those of the index."""
