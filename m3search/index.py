@@ -18,10 +18,21 @@ from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from m3search.errors import EncoderError, IndexNotFoundError, InputError, M3SearchWarning
+from m3search.errors import EncoderError, IndexNotFoundError, InputError, M3SearchWarning, StorageError
 from m3search.reader import Reader, chosen, logger
 from m3search.retrieval import ensure_compiled
-from m3search.storage import Changes, DenseSettings, IndexWriter, Snapshot, copy_index
+from m3search.storage import (
+    Changes,
+    DenseSettings,
+    IndexConfig,
+    IndexWriter,
+    Merged,
+    MergePolicy,
+    Snapshot,
+    copy_index,
+    merge_all,
+    merge_due,
+)
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
@@ -52,12 +63,14 @@ class Index(Reader):
         verify: bool = False,
         temporary: bool = False,
         follow: bool = False,
+        merging: bool = True,
     ) -> None:
         """Opens what is at `path`; use `Index.open`."""
         super().__init__(path, encoder=encoder, verify=verify)
         self.report: BuildReport | None = None
         self._writer = writer
         self._follow = follow
+        self._merging = merging
         self._refreshing = threading.Lock()
         self._seen: int | None = None  # the last transaction that was found to have changed nothing here
         self._changing = threading.Lock()
@@ -170,6 +183,7 @@ class Index(Reader):
         encoder: Encoder | str | Path | None = None,
         verify: bool = False,
         refresh: str = "manual",
+        merging: str = "auto",
     ) -> Self:
         """Open an index that was built.
 
@@ -180,6 +194,8 @@ class Index(Reader):
             verify: check every byte first.
             refresh: "manual" answers from the generation that is there now until `refresh` is called; "auto" looks before every
                 search and every other question whether a writer has committed another, and follows it.
+            merging: "auto" merges small segments, and large ones with many deleted documents, after a commit of this object
+                and before the change returns; "manual" leaves that to `merge`.
 
         Raises:
             IndexNotFoundError: there is no index.
@@ -192,6 +208,8 @@ class Index(Reader):
             raise InputError(f"mode is {mode!r}: give 'r' to search or 'w' to change the index")
         if refresh not in {"manual", "auto"}:
             raise InputError(f"refresh is {refresh!r}: give 'manual' or 'auto'")
+        if merging not in {"manual", "auto"}:
+            raise InputError(f"merging is {merging!r}: give 'manual' or 'auto'")
         folder = Path(path)
         if not (folder / "store" / "data.mdb").is_file():
             what = "is no index" if folder.exists() else "is not there"
@@ -202,7 +220,14 @@ class Index(Reader):
             encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
         writer = IndexWriter.for_changes(folder) if mode == "w" else None
         try:
-            return cls(folder, encoder=encoder, writer=writer, verify=verify, follow=refresh == "auto")
+            return cls(
+                folder,
+                encoder=encoder,
+                writer=writer,
+                verify=verify,
+                follow=refresh == "auto",
+                merging=merging == "auto",
+            )
         except BaseException:
             if writer is not None:
                 writer.close()
@@ -269,6 +294,26 @@ class Index(Reader):
         """
         from m3search.indexing.writer import Writer
 
+        with self._change() as storage:
+            writer = Writer(Changes(storage), self._passage_encoder, progress=progress)
+            try:
+                yield writer
+                writer.commit()
+            finally:
+                writer.close()
+            try:
+                if self._merging:
+                    merge_due(storage, MergePolicy.of(self._config))
+            except StorageError as error:
+                warnings.warn(
+                    f"the changes are stored, but merging failed: {error}", M3SearchWarning, stacklevel=4
+                )  # of `add`'s or the block's caller
+            finally:
+                self.refresh()
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[IndexWriter]:
+        """What changes the index, for one thread at a time."""
         if self._writer is None:
             raise InputError(f"{self.path} is open for reading: open it with mode='w' to change it")
         if self._changer == threading.get_ident():
@@ -276,15 +321,30 @@ class Index(Reader):
         with self._changing:
             self._changer = threading.get_ident()
             try:
-                writer = Writer(Changes(self._writer), self._passage_encoder, progress=progress)
-                try:
-                    yield writer
-                    writer.commit()
-                finally:
-                    writer.close()
-                self.refresh()
+                yield self._writer
             finally:
                 self._changer = None
+
+    def merge(self, segment_size: int | None = None) -> Merged:
+        """Make segments as few as their largest size allows and purge what is deleted: what was done. It takes mode "w".
+
+        It copies stored values and encodes nothing; readers are not kept waiting, and answer from what was there before until
+        they are refreshed. What the old segments took in the store is used again by later commits.
+
+        Args:
+            segment_size: living passages of a segment at most; None: that of the build.
+
+        Raises:
+            CorruptionError: what is to be merged is damaged.
+            InputError: a size below 1; or the index is open for reading only.
+            StorageError: the disk is full or failing; what is served stays whole.
+        """
+        policy = MergePolicy.of(self._config, segment_size)
+        with self._change() as storage:
+            try:
+                return merge_all(storage, policy)
+            finally:
+                self.refresh()
 
     def add(
         self, docs: Documents, encodings: Iterable[Encodings] | Encodings | None = None, *, on_error: str = "raise"
@@ -325,10 +385,14 @@ class Index(Reader):
         with self.writer() as writer:
             return writer.delete([ids] if isinstance(ids, str) else chosen(ids) or [])
 
+    @property
+    def _config(self) -> IndexConfig:
+        with super()._reading() as snapshot:
+            return snapshot.manifest.config
+
     def _passage_encoder(self) -> Encoder:
         """The encoder for new documents."""
-        with super()._reading() as snapshot:
-            config = snapshot.manifest.config
+        config = self._config
         if config.encoder is None and self._encoder is None:
             raise EncoderError(
                 f"{self.path} was built from given encodings, without an encoder: give the encodings of new documents, too, "

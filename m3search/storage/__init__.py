@@ -13,6 +13,8 @@ from m3search.storage.environment import Environment
 from m3search.storage.index_copy import copy_index
 from m3search.storage.index_writer import IndexWriter
 from m3search.storage.manifest import FORMAT_VERSION, IndexConfig, Manifest, SegmentInfo
+from m3search.storage.merge_policy import MergePolicy
+from m3search.storage.merging import Merged, merge_all, merge_due
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SealedSegment, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
@@ -34,6 +36,8 @@ __all__ = [
     "IndexConfig",
     "IndexWriter",
     "Manifest",
+    "MergePolicy",
+    "Merged",
     "PassageBatch",
     "SealedSegment",
     "Segment",
@@ -44,6 +48,8 @@ __all__ = [
     "check_codec",
     "copy_index",
     "id_hash",
+    "merge_all",
+    "merge_due",
     "proposed",
     "recall_of",
     "summary",

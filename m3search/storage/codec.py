@@ -140,6 +140,18 @@ def pack_record(record: Any, key: bytes) -> bytes:  # noqa: ANN401 - msgpack tak
     return checksum(key, data) + data
 
 
+def rekeyed(blob: bytes | memoryview, key: bytes, new: bytes, where: str) -> bytes:
+    """A record that was stored under `key` as it is stored under another, without unpacking it.
+
+    Raises:
+        CorruptionError: the checksum is wrong.
+    """
+    data = bytes(blob[CHECKSUM_BYTES:])
+    if checksum(key, data) != bytes(blob[:CHECKSUM_BYTES]):
+        raise CorruptionError(f"{where} does not match its checksum: restore the index or build it again")
+    return checksum(new, data) + data
+
+
 def unpack_record(blob: bytes | memoryview, key: bytes, where: str) -> Any:  # noqa: ANN401 - msgpack gives any plain value
     """The value that `pack_record` packed.
 

@@ -57,6 +57,14 @@ class LexicalWriter:
         self._weights.append(lexical.data[start:stop].astype(np.float32))
         self.postings += stop - start
 
+    def append_stored(self, field: Field, rows: NDArray[np.int64]) -> None:
+        """Passages of another segment as they are stored."""
+        sizes, numbers, values = field.gather(rows)
+        self._sizes.append(sizes)
+        self._tokens.append(field.terms[numbers])
+        self._weights.append(values.astype(np.float32))
+        self.postings += len(numbers)
+
     def finish(self) -> dict[str, NDArray[Any]]:
         """The field's arrays."""
         stored = _stored(_joined(self._weights, np.float32))
@@ -104,6 +112,23 @@ class BM25Writer:
             self._frequencies.append(count)
         self._sizes.append(len(counts))
         self._lengths.append(sum(counts.values()))
+
+    def append_stored(self, field: Field, rows: NDArray[np.int64]) -> None:
+        """Passages of another segment as they are stored."""
+        assert field.lengths is not None
+        sizes, terms, frequencies = field.gather(rows)
+        table = np.zeros(field.size, np.uint32)
+        for term in np.flatnonzero(np.bincount(terms, minlength=field.size)).tolist():
+            word = str(field.term(term))
+            number = self._numbers.get(word)
+            if number is None:
+                number = self._numbers[word] = len(self._numbers)
+                self.term_bytes += len(word.encode())
+            table[term] = number
+        self._terms.frombytes(table[terms].tobytes())
+        self._frequencies.frombytes(frequencies.astype(np.uint32).tobytes())
+        self._sizes.frombytes(sizes.astype(np.int64).tobytes())
+        self._lengths.frombytes(field.lengths[rows].tobytes())
 
     def finish(self) -> dict[str, NDArray[Any]]:
         """The field's arrays."""

@@ -206,6 +206,11 @@ class Segment:
             return [text[start:end] for start, end in pairwise(ends)]
         return [encoded[start:end].decode() for start, end in pairwise(ends)]
 
+    def encoded_ids(self, documents: NDArray[np.int64]) -> list[bytes]:
+        """The users' ids of documents i64[n], in UTF-8."""
+        starts, stops = self._id_ends[documents].tolist(), self._id_ends[documents + 1].tolist()
+        return [self._ids[start:stop].tobytes() for start, stop in zip(starts, stops, strict=True)]
+
     def find(self, identifier: str) -> int | None:
         """The live document with this id, or None."""
         encoded = identifier.encode("utf-8", "surrogatepass")  # no stored id has a surrogate

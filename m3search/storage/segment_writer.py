@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from m3search.records import Document
     from m3search.storage.directory import Directory
+    from m3search.storage.segment import Segment
 
 _POSTINGS_LIMIT = 2**27  # about two million passages of M3: one large segment is searched faster than some small ones
 _TEXT_LIMIT = 256 * 2**20
@@ -145,9 +146,7 @@ class SegmentWriter:
         self._columns.spans.append(batch.spans)
         self.passages += len(batch.spans)
         if self._vectors is not None and batch.dense is not None:
-            self._vectors.append(batch.dense)
-            norms = np.sqrt(np.einsum("ij,ij->i", batch.dense, batch.dense, dtype=np.float64))
-            self._norm = max(self._norm, float(norms.max(initial=0.0)))
+            self._append_vectors(batch.dense)
         if self._lexical is not None and batch.lexical is not None:
             self._lexical.append(batch.lexical)
         if self._tokens is not None and batch.colbert is not None:
@@ -155,6 +154,42 @@ class SegmentWriter:
         if self._bm25 is not None and batch.terms is not None:
             for counts in batch.terms:
                 self._bm25.append(counts)
+
+    def append_stored(self, segment: Segment, documents: NDArray[np.int64]) -> None:
+        """Take documents of another segment of this index as they are stored: their vectors, weights and terms, unchanged.
+
+        Their records, with title, text and metadata, are left to the caller.
+
+        Args:
+            segment: whose bytes were verified.
+            documents: their numbers there, ascending.
+
+        Raises:
+            StorageError: the disk is full or failing.
+        """
+        sizes = np.diff(segment.passage_ends)[documents]
+        rows = segment.passages_of(documents)
+        encoded = segment.encoded_ids(documents)
+        self._columns.ids.extend(encoded)
+        self._columns.id_bytes += sum(map(len, encoded))
+        self._columns.passages.extend(sizes.tolist())
+        self._columns.spans.append(segment.spans[rows].astype(np.int64))
+        self.passages += len(rows)
+        if self._vectors is not None:
+            assert segment.vectors is not None
+            self._append_vectors(segment.vectors[rows])
+        if self._tokens is not None:
+            assert segment.tokens is not None
+            self._tokens.append_stored(segment.tokens, rows)
+        for name, writer in (("lexical", self._lexical), ("bm25", self._bm25)):
+            if writer is not None:
+                writer.append_stored(segment.fields[name], rows)
+
+    def _append_vectors(self, vectors: NDArray[np.float32]) -> None:
+        assert self._vectors is not None
+        self._vectors.append(vectors)
+        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+        self._norm = max(self._norm, float(norms.max(initial=0.0)))
 
     def seal(self) -> SealedSegment:
         """Publish the files and compute the arrays; a transaction then makes them a segment.

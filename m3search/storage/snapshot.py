@@ -18,7 +18,7 @@ from m3search.records import Document
 from m3search.storage.codec import unpack_record
 from m3search.storage.directory import Directory
 from m3search.storage.keys import MANIFEST_KEY, array_key, document_key
-from m3search.storage.manifest import Manifest
+from m3search.storage.manifest import Manifest, SegmentInfo
 from m3search.storage.segment import LIVE, Segment
 from m3search.storage.segment_writer import HASH_BYTES, id_hash
 
@@ -43,6 +43,7 @@ class Snapshot:
 
     def __init__(self, environment: Environment, path: Path, *, verify: bool = False) -> None:
         self._environment = environment
+        self._path = path
         self._lock = threading.RLock()  # the garbage collector may release a user wherever this thread stands
         self._users = 1
         self.segments: tuple[Segment, ...] = ()
@@ -283,6 +284,20 @@ class Snapshot:
                 if value is None:
                     raise CorruptionError(f"segment {info.uuid} is incomplete: restore the index or build it again")
                 yield key, value
+
+    def value(self, key: bytes) -> memoryview | None:
+        """What the store holds under a key in this generation, as a view that ends with it; None: nothing."""
+        with self._lock:
+            return self._get(key)
+
+    def verified(self, info: SegmentInfo) -> Segment:
+        """A segment of this generation, with every byte but those of its documents' records checked.
+
+        Raises:
+            CorruptionError: it is damaged.
+        """
+        directory = Directory(self._path / "segments")
+        return Segment(info, self.manifest.config, 0, directory, self._get, verify=True)
 
     def verify(self) -> None:
         """Read every document's record and check it.

@@ -8,7 +8,7 @@ scores do not depend on where a passage lies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +97,18 @@ class TokenVectorsWriter:
             if has_signs(self._codec):
                 self._files["signs"].append(sign_words(vectors))
 
+    def append_stored(self, tokens: TokenVectors, rows: NDArray[np.int64]) -> None:
+        """Passages of another segment of the same codec, code by code, so that no score changes."""
+        starts, stops = tokens.ends[rows], tokens.ends[rows + 1]
+        self._sizes.extend((stops - starts).tolist())
+        self.tokens += int((stops - starts).sum())
+        for start, stop in _runs(starts, stops):
+            self._files["colbert"].append(tokens.codes[start:stop])
+            if tokens.scales is not None:
+                self._scales.append(np.array(tokens.scales[start:stop]))
+            if tokens.signs is not None:
+                self._files["signs"].append(tokens.signs[start:stop])
+
     def publish(self) -> dict[str, tuple[int, bytes]]:
         """Finish and publish the files: suffix -> (size, checksum)."""
         file = self._files["colbert"]
@@ -166,6 +178,14 @@ class TokenVectors:
             return (codes.astype(np.uint32) << 16).view(np.float32)
         scales: NDArray[np.float32] = self.scales[start:stop, None]
         return codes.astype(np.float32) * scales
+
+
+def _runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ascending ranges, joined where one begins at the end of the one before."""
+    if len(starts):
+        breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
+        firsts, lasts = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(starts)]]) - 1
+        yield from zip(starts[firsts].tolist(), stops[lasts].tolist(), strict=True)
 
 
 def to_int8(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -27,4 +27,12 @@ def test_documents_come_and_go(m3search, index, tmp_path):
     gone = m3search("delete", index, "csv", "bzip2")
     assert (gone.code, "there is no document 'bzip2' to delete" in gone.err) == (1, True)
     assert m3search("info", index, "--json", "--verify").json["documents"] == 5
+    merged = m3search("merge", index, "--json").json
+    assert (merged["segments"], merged["documents"], merged["purged"], merged["left"]) == (
+        1,
+        5,
+        1,
+        1,
+    )  # the other one went with its last document
+    assert "0 segments merged, 0 deleted documents purged; 1 segment now" in m3search("merge", index).out
     assert m3search("delete", index, "csv", "--json").json["deleted"] == 1

@@ -16,7 +16,7 @@ COMMANDS = typer.main.get_command(app).commands
 
 
 def test_the_commands_are_those_that_are_promised():
-    assert set(COMMANDS) == {"build", "add", "delete", "search", "eval", "info", "demo", "doctor", "warm"}
+    assert set(COMMANDS) == {"build", "add", "delete", "merge", "search", "eval", "info", "demo", "doctor", "warm"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

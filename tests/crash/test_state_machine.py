@@ -96,6 +96,11 @@ class LiveIndex(RuleBasedStateMachine):
             return
         self.model = after
 
+    @rule(size=st.sampled_from([None, 1, 4, 100]))
+    def merge(self, size):
+        self.index.merge(size)
+        assert self.index.info()["deleted"] == 0
+
     @rule()
     def refresh(self):
         self.reader.refresh()
