@@ -17,9 +17,9 @@ from torch.nn.functional import layer_norm
 
 from m3search.encoder.attention import attend
 from m3search.encoder.backbone_weights import BackboneWeights
-from m3search.encoder.device import find_device, find_dtype
-from m3search.encoder.linear import ACTIVATIONS, Linear, linear
-from m3search.errors import CheckpointError
+from m3search.encoder.device import INT8, find_device, find_dtype
+from m3search.encoder.linear import ACTIVATIONS, Linear, has_int8, linear
+from m3search.errors import CheckpointError, EncoderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class Backbone:
         Args:
             checkpoint: the model's files.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
-            dtype: "auto" (fp16 on CUDA, else fp32), "fp32", "fp16", "bf16".
+            dtype: as for `find_dtype`.
 
         Raises:
             EncoderError: no such device or type.
@@ -87,6 +87,9 @@ class Backbone:
         config = checkpoint.config
         self.device = find_device(device)
         self._dtype = find_dtype(dtype, self.device)
+        int8 = dtype == INT8
+        if int8 and not has_int8():
+            raise EncoderError('this torch multiplies no bytes here, so dtype "int8" cannot be had: use "fast"')
         self.hidden = int(config["hidden_size"])
         activation, heads = _architecture(checkpoint)
         weights = BackboneWeights(checkpoint)
@@ -98,7 +101,8 @@ class Backbone:
             return Norm(tensor(f"{name}.weight"), tensor(f"{name}.bias"), float(config.get("layer_norm_eps", 1e-12)))
 
         def layers_of(*names: str) -> Linear:
-            return linear(*(torch.cat([tensor(f"{name}.{part}") for name in names]) for part in ("weight", "bias")))
+            weight, bias = (torch.cat([tensor(f"{name}.{part}") for name in names]) for part in ("weight", "bias"))
+            return linear(weight, bias, int8=int8)
 
         words = weights["embeddings.word_embeddings.weight"]
         # on the CPU the table stays in its file: a batch looks at few of its rows, and M3's takes 1 GB

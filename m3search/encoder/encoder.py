@@ -6,6 +6,7 @@ loaded. Invariant: rows come back in the order of the texts, whatever the batche
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, overload
 
 from m3search.encoder import hub, mini
 from m3search.encoder.checkpoint import Checkpoint
+from m3search.encoder.device import INT8
+from m3search.encoder.quality import PROBES, Similarity
+from m3search.encoder.query_cache import QueryCache
 from m3search.encoder.runner import Outputs, Runner
 from m3search.encoder.scoring import score_pairs
 from m3search.encoder.stream import Window, tokenized_windows
@@ -49,6 +53,7 @@ class Encoder:
         identity: which model this is, precise enough to tell a look-alike.
         recommended_weights: the blend that suits its outputs.
         device: where it runs, as text.
+        int8_similarity: how near int8 came to fp32 when it was loaded; None for other types.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Encoder:
         identity: EncoderIdentity,
         *,
         threads: int | None = None,
+        int8_similarity: Similarity | None = None,
     ) -> None:
         """Puts loaded parts together; use `Encoder.load`."""
         self.identity = identity
@@ -66,6 +72,8 @@ class Encoder:
         self.device = str(model.device)
         self._settings = checkpoint.settings
         self._tokenizer = tokenizer
+        self._queries = QueryCache()
+        self.int8_similarity = int8_similarity
         self._runner = Runner(
             model,
             wordless=tokenizer.wordless,
@@ -92,7 +100,9 @@ class Encoder:
             name: "mini" (embedded, 384 dims, English), a name on the hub such as "BAAI/bge-m3", or a folder in M3's
                 layout.
             device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1", "mps".
-            dtype: "auto" (fp16 on CUDA, else fp32), "fp32", "fp16", "bf16".
+            dtype: "auto" (fp16 on CUDA, else fp32), "fast" (fp16 on CUDA, bf16 where the processor has it, else fp32),
+                "fp32", "fp16", "bf16", or "int8" (CPU): linear layers multiply bytes, a scale for each output and each
+                token. What that does to this model's vectors is measured at loading and printed to stderr.
             threads: CPU threads of a call; None leaves torch's setting alone.
             revision: the hub's branch, tag or commit; None takes what is cached, else the newest.
             max_tokens: a lower limit than the model's, tokens of one text with special tokens.
@@ -129,14 +139,26 @@ class Encoder:
                 )
         backbone: TokenStates
         if padded:
+            if dtype == INT8:
+                raise EncoderError('dtype "int8" has no padded way: leave padded out')
             from m3search.encoder.padded import PaddedBackbone
 
             backbone = PaddedBackbone(checkpoint, device=device, dtype=dtype)
         else:
             backbone = Backbone(checkpoint, device=device, dtype=dtype)
         model = Model(backbone, pooling=settings.pooling, sparse=sparse, colbert=colbert)
+        similarity = None
+        if dtype == INT8:
+            exact = Backbone(checkpoint, device=device, dtype="fp32")
+            similarity = Similarity.between(
+                Model(exact, pooling=settings.pooling, sparse=sparse, colbert=colbert),
+                model,
+                tokenizer.tokenize(PROBES, settings.passage_prefix),
+            )
+            del exact
+            print(f"m3search: {checkpoint.name} in int8: {similarity}", file=sys.stderr)
         identity = checkpoint.identity(sparse=sparse, colbert=colbert, max_tokens=settings.max_tokens)
-        return cls(checkpoint, tokenizer, model, identity, threads=threads)
+        return cls(checkpoint, tokenizer, model, identity, threads=threads, int8_similarity=similarity)
 
     @property
     def name(self) -> str:
@@ -177,7 +199,8 @@ class Encoder:
 
         Args:
             texts: any number; an empty text has a dense vector, no lexical weights and one token vector.
-            query: texts are queries, not passages; matters where the model has prefixes.
+            query: texts are queries, not passages; matters where the model has prefixes. The last single queries are
+                kept, so a query that comes again costs no forward pass.
             dense: whether to return f32[n, dim], L2-normalised.
             lexical: whether to return CSR f32[n, vocab_size] of weights > 0.
             colbert: whether to return n arrays f32[t, colbert_dim], L2-normalised.
@@ -190,7 +213,12 @@ class Encoder:
         """
         outputs = Outputs(dense=dense, lexical=lexical, colbert=colbert)
         budget = self._budget(outputs, batch_tokens)
-        return self._runner.encode(self._tokenize(checked_texts(texts), query=query), outputs, budget)
+        rows = checked_texts(texts)
+
+        def encode() -> Encodings:
+            return self._runner.encode(self._tokenize(rows, query=query), outputs, budget)
+
+        return self._queries.get(rows[0], outputs, encode) if query and len(rows) == 1 else encode()
 
     def encode_iter(
         self,

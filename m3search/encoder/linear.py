@@ -26,6 +26,10 @@ ACTIVATIONS: dict[str, tuple[str, str]] = {
 _HINT = 512
 """Rows that the packed layout is chosen for; for others it costs the same (8 to 2048 rows were timed)."""
 
+_LARGEST = 127
+_SMALLEST_SCALE = 1e-30
+_INT8_ROWS = 256
+
 
 class Linear(Protocol):
     """A linear layer."""
@@ -66,13 +70,43 @@ class PackedLinear:
         return run(x, self._weight, self._bias, name, [], algorithm)
 
 
-def linear(weight: torch.Tensor, bias: torch.Tensor) -> Linear:
+class Int8Linear:
+    """Products of bytes: weights with a scale for each output, x with a scale for each token, found when it comes.
+
+    A token's scale is its own, so a result does not depend on the other tokens of a batch.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Takes weight [out, in] and bias [out], fp32, on the CPU."""
+        self._scales = weight.abs().amax(dim=1).div_(_LARGEST).clamp_min_(_SMALLEST_SCALE)
+        # as [in, out] over the rows of [out, in]: how the product wants it
+        self._weight = torch.round(weight / self._scales[:, None]).to(torch.int8).t()
+        self._bias = bias
+
+    def __call__(self, x: torch.Tensor, activation: str | None = None) -> torch.Tensor:
+        """Activation(x W^T + b), to about two digits."""
+        out = torch.empty(x.shape[0], self._bias.shape[0], dtype=x.dtype)
+        # what is made on the way stays in the processor's cache
+        for start in range(0, x.shape[0], _INT8_ROWS):
+            some = x[start : start + _INT8_ROWS]
+            scales = some.abs().amax(dim=1, keepdim=True).div_(_LARGEST).clamp_min_(_SMALLEST_SCALE)
+            codes = (some / scales).round_().to(torch.int8)
+            sums = torch._int_mm(codes, self._weight).float()  # noqa: SLF001 - see `has_int8`
+            part = torch.addcmul(self._bias, sums.mul_(self._scales), scales)
+            out[start : start + _INT8_ROWS] = _activated(part, activation)
+        return out
+
+
+def linear(weight: torch.Tensor, bias: torch.Tensor, *, int8: bool = False) -> Linear:
     """The fastest layer for weights where and as they are.
 
     Args:
         weight: [out, in], on the device it is to run on and in the type it is to run in.
         bias: [out].
+        int8: whether to multiply bytes; weights are then fp32, on the CPU.
     """
+    if int8:
+        return Int8Linear(weight, bias)
     if weight.device.type == "cpu" and packs(weight.dtype):
         return PackedLinear(weight, bias)
     return PlainLinear(weight, bias)
@@ -101,6 +135,17 @@ def packs(dtype: torch.dtype) -> bool:
     except (RuntimeError, AttributeError, TypeError, AssertionError):
         return False
     return True
+
+
+@cache
+def has_int8() -> bool:
+    """Whether torch multiplies bytes here, exactly; its operation is not documented, so it is tried."""
+    generator = torch.Generator().manual_seed(5)
+    a, b = (torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8) for shape in ((9, 96), (160, 96)))
+    try:
+        return torch.equal(torch._int_mm(a, b.t()).long(), a.long() @ b.long().t())  # noqa: SLF001 - see above
+    except (RuntimeError, AttributeError, TypeError):
+        return False
 
 
 def _activated(x: torch.Tensor, activation: str | None) -> torch.Tensor:

@@ -46,7 +46,7 @@ class PaddedBackbone:
         Args:
             checkpoint: the model's files.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
-            dtype: "auto" (fp16 on CUDA, else fp32), "fp32", "fp16", "bf16".
+            dtype: as for `find_dtype`, but for "int8".
 
         Raises:
             EncoderError: no such device or type.

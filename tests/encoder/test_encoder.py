@@ -8,7 +8,11 @@ import pytest
 import torch
 from bert_checkpoint import HIDDEN, write_bert
 
-from m3search import Encoder, Weights, lexical_matching_score
+from m3search import Encoder, Encodings, Weights, lexical_matching_score
+from m3search.encoder.device import find_dtype, has_bf16
+from m3search.encoder.quality import PROBES
+from m3search.encoder.query_cache import QueryCache
+from m3search.encoder.runner import Outputs
 from m3search.errors import CheckpointError, EncoderError, InputError, WeightsError
 
 TEXTS = [
@@ -263,6 +267,85 @@ def test_texts_that_are_none(tiny, texts, message):
 def test_batch_tokens_below_one(tiny):
     with pytest.raises(InputError, match="batch_tokens is 0"):
         tiny.encode(["a"], batch_tokens=0)
+
+
+def test_int8_says_what_it_costs(tiny_folder, tiny, capsys):
+    encoder = Encoder.load(tiny_folder, device="cpu", dtype="int8")
+    printed = capsys.readouterr().err
+    assert f"{tiny_folder} in int8: cosine to fp32 over 8 texts: mean {encoder.int8_similarity.mean:.4f}" in printed
+    assert tiny.int8_similarity is None
+    exact, near = tiny.encode(PROBES).dense, encoder.encode(PROBES).dense
+    cosines = (exact * near).sum(axis=1)
+    assert encoder.int8_similarity.mean == pytest.approx(cosines.mean(), abs=1e-5)
+    assert encoder.int8_similarity.least == pytest.approx(cosines.min(), abs=1e-5)
+    assert 0.98 < encoder.int8_similarity.least < 0.999999
+
+
+def test_int8_does_not_depend_on_the_batch(tiny_folder):
+    encoder = Encoder.load(tiny_folder, device="cpu", dtype="int8")
+    alone = encoder.encode(TEXTS, batch_tokens=1)
+    np.testing.assert_allclose(encoder.encode(TEXTS).dense, alone.dense, rtol=0, atol=2e-3)
+    with pytest.raises(EncoderError, match="has no padded way"):
+        Encoder.load(tiny_folder, device="cpu", dtype="int8", padded=True)
+    with pytest.raises(EncoderError, match='"int8" is for the CPU, and the device is meta'):
+        find_dtype("int8", torch.device("meta"))
+
+
+def test_fast_is_what_the_processor_has(tmp_path):
+    for flags, expected in (("fpu avx512f avx512_bf16", True), ("fpu avx2", False)):
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n\nprocessor : 1\n")
+        assert has_bf16(tmp_path / "cpuinfo") is expected
+    (tmp_path / "cpuinfo").write_text("processor : 0\nFeatures\t: fp asimd bf16\n")
+    assert has_bf16(tmp_path / "cpuinfo")
+    assert not has_bf16(tmp_path / "absent")
+    assert find_dtype("fast", torch.device("cpu")) == (torch.bfloat16 if has_bf16() else torch.float32)
+
+
+def forwards(encoder):
+    """Counts what goes through the first layer."""
+    first, seen = encoder._runner._model._backbone._layers[0], []
+
+    def layer(states, lengths):
+        seen.append(len(lengths))
+        return first(states, lengths)
+
+    encoder._runner._model._backbone._layers[0] = layer
+    return seen
+
+
+def test_a_query_is_one_forward_and_none_when_it_comes_again(tiny_folder, tiny):
+    encoder = Encoder.load(tiny_folder, device="cpu")
+    seen = forwards(encoder)
+    first = encoder.encode(["the dog"], query=True, colbert=True)
+    assert seen == [1]
+    expected = tiny.encode(["the dog"], colbert=True)
+    # what a caller does to its vectors reaches nobody else
+    first.dense[:] = 0
+    first.colbert[0][:] = 0
+    assert_same(encoder.encode(["the dog"], query=True, colbert=True), expected)
+    assert seen == [1]
+    # other outputs, other texts, passages and several queries are encoded
+    assert encoder.encode(["the dog"], query=True).outputs == ("dense", "lexical")
+    encoder.encode(["the fox"], query=True)
+    encoder.encode(["the dog"])
+    encoder.encode(["the dog", "the fox"], query=True)
+    assert seen == [1, 1, 1, 1, 2]
+
+
+def test_the_oldest_query_is_forgotten():
+    made = []
+    cache = QueryCache(size=2)
+
+    def get(text):
+        def encode():
+            made.append(text)
+            return Encodings(dense=np.ones((1, 2), np.float32))
+
+        return cache.get(text, Outputs(lexical=False), encode)
+
+    for text in ("a", "b", "a", "c", "a", "b", "x" * 1001, "x" * 1001):
+        get(text)
+    assert made == ["a", "b", "c", "b", "x" * 1001, "x" * 1001]
 
 
 def test_devices_and_types_that_are_not_there(tiny_folder):
