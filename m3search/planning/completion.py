@@ -56,7 +56,11 @@ def complete(
 def _scores(
     leg: str, query: Query, snapshot: Snapshot, docids: NDArray[np.int64], known: Sequence[Known]
 ) -> NDArray[np.float64]:
-    scores, missing = np.empty(len(docids)), np.ones(len(docids), bool)
+    scores = np.empty(len(docids))
+    if len(known) == 1 and len(known[0].positions) == len(docids):
+        scores[known[0].positions] = known[0].scores
+        return scores
+    missing = np.ones(len(docids), bool)
     for _, positions, values in known:
         scores[positions] = values
         missing[positions] = False

@@ -6,6 +6,7 @@ ones the first; documents are ordered by (-score, docid) until ids decide.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -125,7 +126,8 @@ def united(lists: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], list[
     np.not_equal(docids[1:], docids[:-1], out=first[1:])
     places = np.empty(len(docids), np.int64)
     places[order] = np.cumsum(first) - 1
-    return docids[first], np.split(places, np.cumsum([len(docids) for docids in lists])[:-1])
+    ends = list(itertools.accumulate((len(some) for some in lists), initial=0))
+    return docids[first], [places[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def matches_only(legs: Iterable[str]) -> bool:

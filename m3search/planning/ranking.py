@@ -89,11 +89,17 @@ class Ranking:
 
     def parts_of(self, at: int) -> dict[str, float]:
         """Leg -> exact score of one document."""
-        return _at(self.parts, at)
+        return {leg: value for leg, values in self._parts.items() if not math.isnan(value := values[at])}
+
+    @cached_property
+    def _parts(self) -> dict[str, list[float]]:
+        """As plain numbers: one call for a column costs less than one for each of ten numbers."""
+        return {leg: values.tolist() for leg, values in self.parts.items()}
 
     def values_of(self, at: int) -> dict[str, float]:
         """Leg -> what its score counts for one document."""
-        return _at(self.values, at)
+        values = {leg: float(some[at]) for leg, some in self.values.items()}
+        return {leg: value for leg, value in values.items() if not math.isnan(value)}
 
     def weights_of(self, at: int) -> Mapping[str, float]:
         """The weights that made one document's score."""
@@ -279,7 +285,3 @@ def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowe
             passages = passages[bitmap[passages >> 3] >> (passages & 7) & 1 == 1]
         found.append(passages + segment.base)
     return np.sort(np.concatenate(found))
-
-
-def _at(columns: Mapping[str, NDArray[np.float64]], at: int) -> dict[str, float]:
-    return {leg: value for leg, values in columns.items() if not math.isnan(value := float(values[at]))}

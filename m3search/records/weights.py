@@ -42,6 +42,8 @@ class Weights:
         Raises:
             WeightsError: an unknown leg, or a value that is no number.
         """
+        if isinstance(value, cls):
+            return value
         if isinstance(value, str):
             value = PRESETS[value].to_dict() if value in PRESETS else _parse(value)
         elif isinstance(value, Weights):
