@@ -11,8 +11,9 @@ PIP := $(BIN)/pip install -q -c constraints.txt
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
 
+# With real collections too where COLLECTIONS is a folder of BEIR folders; that takes half an hour more.
 test: $(BIN)/.dev-installed
-	$(BIN)/python -m pytest
+	$(if $(wildcard $(COLLECTIONS)/*/corpus.jsonl),M3SEARCH_COLLECTIONS=$(COLLECTIONS)) $(BIN)/python -m pytest
 
 # The lowest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:
@@ -23,7 +24,7 @@ test-lowest:
 
 # Every leg against brute force on real collections: COLLECTIONS is a folder of BEIR folders.
 test-collections: $(BIN)/.dev-installed
-	M3SEARCH_COLLECTIONS=$(COLLECTIONS) $(BIN)/python -m pytest tests/test_collections.py
+	M3SEARCH_COLLECTIONS=$(COLLECTIONS) $(BIN)/python -m pytest tests/test_collections.py tests/test_exact.py
 
 # The certified blend against brute force on every query of every collection.
 exact: $(BIN)/.dev-installed
