@@ -12,6 +12,7 @@ import typer
 from m3search import __version__
 from m3search.cli.add import add
 from m3search.cli.build import build
+from m3search.cli.check import check
 from m3search.cli.delete import delete
 from m3search.cli.demo import demo
 from m3search.cli.doctor import doctor
@@ -19,6 +20,7 @@ from m3search.cli.evaluate import evaluate
 from m3search.cli.info import info
 from m3search.cli.merge import merge
 from m3search.cli.search import search
+from m3search.cli.snapshot import snapshot
 from m3search.cli.terminal import complain
 from m3search.cli.warm import warm
 from m3search.errors import M3SearchError, M3SearchWarning
@@ -31,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, search, info, add, delete, merge, demo, doctor, warm):
+for command in (build, search, info, add, delete, merge, check, snapshot, demo, doctor, warm):
     app.command()(command)
 app.command("eval")(evaluate)
 

@@ -6,6 +6,7 @@ in the store is the only commit point.
 
 from m3search.storage.block_postings import BLOCK, GROUP, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
 from m3search.storage.changes import Changes
+from m3search.storage.check import LEVELS, Finding, check_index
 from m3search.storage.dense_index import DenseIndex
 from m3search.storage.dense_recall import proposed, recall_of
 from m3search.storage.dense_settings import DenseSettings
@@ -27,12 +28,14 @@ __all__ = [
     "FORMAT_VERSION",
     "GROUP",
     "LARGEST_IMPACT",
+    "LEVELS",
     "RANKS",
     "BlockArrays",
     "Changes",
     "DenseIndex",
     "DenseSettings",
     "Environment",
+    "Finding",
     "IndexConfig",
     "IndexWriter",
     "Manifest",
@@ -46,6 +49,7 @@ __all__ = [
     "Snapshot",
     "block_arrays",
     "check_codec",
+    "check_index",
     "copy_index",
     "id_hash",
     "merge_all",

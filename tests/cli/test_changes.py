@@ -36,3 +36,24 @@ def test_documents_come_and_go(m3search, index, tmp_path):
     )  # the other one went with its last document
     assert "0 segments merged, 0 deleted documents purged; 1 segment now" in m3search("merge", index).out
     assert m3search("delete", index, "csv", "--json").json["deleted"] == 1
+
+
+def test_an_index_is_checked_and_copied(m3search, index, tmp_path):
+    assert m3search("check", index, "--level", "3").out.endswith("sound, as far as level 3 looks\n")
+    done = m3search("snapshot", index, tmp_path / "copy", "--json").json
+    assert (done["documents"], done["generation"]) == (6, 1)
+    assert m3search("snapshot", index, tmp_path / "copy").code == 1
+    path = next((tmp_path / "copy" / "segments").glob("*.vectors"))
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(bytes(data))
+    found = m3search("check", tmp_path / "copy", "--json")
+    assert found.code == 1
+    assert (found.json["sound"], len(found.json["findings"])) == (False, 1)
+    assert "does not match its checksum" in found.json["findings"][0]["what"]
+    assert m3search("check", tmp_path / "copy", "--level", "1").code == 0
+    none = m3search("check", tmp_path, "--json")
+    assert (none.code, none.json["sound"], "holds no index" in none.json["error"]) == (2, None, True)
+    again = m3search("snapshot", tmp_path / "copy", tmp_path / "second")
+    assert (again.code, "does not match its checksum" in again.err) == (1, True)
+    assert not (tmp_path / "second").exists()
