@@ -379,9 +379,8 @@ class Reader:
         split: str = "test",
         measures: Sequence[str] = ("nDCG@10", "R@100"),
         *,
-        weights: WeightsLike = None,
-        rerank: int = DEFAULT_RERANK,
         progress: Callable[[int], None] | None = None,
+        **options: Unpack[SearchOptions],
     ) -> Evaluation:
         """Measure the index against a BEIR folder's queries and qrels.
 
@@ -389,9 +388,8 @@ class Reader:
             dataset: folder with ``queries.jsonl`` and ``qrels/<split>.tsv``, or one that was loaded.
             split: which qrels of the folder.
             measures: names as ir-measures writes them.
-            weights: as for `search`.
-            rerank: as for `search`.
             progress: called with the number of queries that were just answered.
+            options: as for `search`: weights, rerank, or another fusion to compare with.
 
         Raises:
             SourceError: a file is missing or has an unreadable line.
@@ -400,7 +398,7 @@ class Reader:
         from m3search.evaluation import evaluate
 
         def answers(queries: Sequence[str], depth: int) -> list[list[tuple[str, float]]]:
-            found = self.search_batch(queries, depth, weights=weights, rerank=rerank)
+            found = self.search_batch(queries, depth, **options)
             return [[(hit.id, hit.score) for hit in hits] for hits in found]
 
         return evaluate(answers, dataset, split=split, measures=measures, progress=progress)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,6 +235,18 @@ def test_async_callers_get_the_same_answer(indexes):
 
     answers = asyncio.run(together())
     assert [hits.ids for hits in answers] == [indexes[0].search(one, 5, weights="m3").ids for one in asked]
+
+
+def test_texts_from_many_threads_go_through_one_encoder(tmp_path):
+    checkpoint = Path(__file__).parent / "golden" / "checkpoint"
+    texts = [f"{WORDS[number % 15]} {WORDS[number % 13]} {WORDS[number % 11]}" for number in range(40)]
+    with Index.build(texts, tmp_path / "i", encoder=checkpoint, colbert="int8", progress=False) as index:
+        blend = {"dense": 1, "lexical": 1, "bm25": 1, "colbert": 1}
+        quiet = [index.search(text, 5, weights=blend) for text in texts]
+        with ThreadPoolExecutor(8) as pool:
+            busy = list(pool.map(lambda text: index.search(text, 5, weights=blend), texts * 3))
+        for one, two in zip(quiet * 3, busy, strict=True):
+            assert [hit.score for hit in one] == pytest.approx([hit.score for hit in two], abs=1e-6)
 
 
 def test_many_threads_search_one_index(indexes):

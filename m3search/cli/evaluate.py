@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from m3search.cli.search import RerankOption, WeightsOption
+from m3search.cli.search import DepthOption, FusionOption, MissingOption, RerankOption, WeightsOption
 from m3search.cli.terminal import AsJson, note, print_json, print_table
 
 
@@ -20,6 +20,9 @@ def evaluate(
     ] = None,
     weights: WeightsOption = None,
     rerank: RerankOption = 100,
+    fusion: FusionOption = "raw",
+    missing: MissingOption = "complete",
+    depth: DepthOption = None,
     run: Annotated[Path | None, typer.Option(help="Also write the answers to this file, in TREC's format.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,16 +33,18 @@ def evaluate(
     from m3search.evaluation import DEFAULT_MEASURES, load_beir, write_run
     from m3search.index import Index
     from m3search.indexing.progress import progress_bar
+    from m3search.reader import SearchOptions
 
+    options = SearchOptions(weights=weights, rerank=rerank, fusion=fusion, missing=missing, depth=depth)
     data = load_beir(dataset, split)
     with Index.open(index) as opened, progress_bar(len(data.queries), enabled=not as_json, what="queries") as advance:
         measures = tuple(measure or DEFAULT_MEASURES)
-        result = opened.evaluate(data, measures=measures, weights=weights, rerank=rerank, progress=advance)
+        result = opened.evaluate(data, measures=measures, progress=advance, **options)
     if run is not None:
         write_run(result.run, run)
         note(f"answers written to {run}")
     if as_json:
-        print_json({**result.to_dict(), "weights": weights, "run": None if run is None else str(run)})
+        print_json({**result.to_dict(), "weights": weights, "fusion": fusion, "run": None if run is None else str(run)})
     else:
         rows = [[name, f"{value:.4f}"] for name, value in result.values.items()]
         print_table(["measure", "value>"], rows, f"{result.name}, {result.queries:,} queries")

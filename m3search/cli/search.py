@@ -22,6 +22,16 @@ RerankOption = Annotated[
     int, typer.Option(help="Documents that ColBERT scores, where the index has its vectors and it weighs.")
 ]
 
+FusionOption = Annotated[
+    str, typer.Option(help="raw blends scores and is proven; rrf, minmax and zscore fuse lists, for comparison.")
+]
+MissingOption = Annotated[
+    str, typer.Option(help="complete computes what a leg did not return; zero takes it as nothing.")
+]
+DepthOption = Annotated[
+    int | None, typer.Option(help="Candidates of each leg, at first or, where lists are fused, at all.")
+]
+
 
 def search(
     index: Annotated[Path, typer.Argument(help="Folder of the index.")],
@@ -30,13 +40,9 @@ def search(
     weights: WeightsOption = None,
     offset: Annotated[int, typer.Option(help="How many better documents to pass over.")] = 0,
     rerank: RerankOption = 100,
-    fusion: Annotated[
-        str, typer.Option(help="raw blends scores and is proven; rrf, minmax and zscore fuse lists, for comparison.")
-    ] = "raw",
-    missing: Annotated[
-        str, typer.Option(help="complete computes what a leg did not return; zero takes it as nothing.")
-    ] = "complete",
-    depth: Annotated[int | None, typer.Option(help="Candidates of each leg, at first.")] = None,
+    fusion: FusionOption = "raw",
+    missing: MissingOption = "complete",
+    depth: DepthOption = None,
     max_ms: Annotated[float | None, typer.Option(help="Milliseconds after which legs are not asked again.")] = None,
     max_candidates: Annotated[int | None, typer.Option(help="Passages that the legs together may propose.")] = None,
     dense_effort: Annotated[

@@ -228,6 +228,9 @@ def test_eval_measures_and_writes_a_run(m3search, built, collection, tmp_path):
     assert result.json["values"] == dict(expected.values)
     assert result.json["values"]["P@1"] == 1.0
     assert [line.split()[0] for line in run.read_text().splitlines()][:1] == ["q1"]
+    fused = m3search("eval", built, collection, "--fusion", "rrf", "--missing", "zero", "--depth", 3, "--json")
+    assert fused.json["fusion"] == "rrf"
+    assert fused.json["values"]["nDCG@10"] > 0.5
     people = m3search(*command)
     assert "tiny/test, 2 queries" in people.out
     assert "nDCG@10" in people.out
