@@ -147,6 +147,8 @@ def equal(hits: Hits, oracle: BruteForce, truth: NDArray[np.float64], k: int) ->
     count = min(k, matching)
     if len(hits) != count or not hits.guarantee.startswith("exact"):
         return False
+    if not count:
+        return True
     best = np.sort(np.partition(truth, len(truth) - count)[len(truth) - count :])[::-1]
     found = np.array([hit.score for hit in hits])
     own = truth[[oracle.places[name] for name in hits.ids]]
