@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m3search.errors import QueryError, WeightsError
-from m3search.planning.plan import LARGEST_K, Plan
+from m3search.planning.plan import LARGEST_K, Plan, Strategy
 from m3search.planning.planner import Limits, make_plan
 from m3search.records import LEGS, Weights
 
@@ -114,3 +114,34 @@ def test_a_plan_is_data():
     assert made.documents == 5
     with pytest.raises(AttributeError):
         made.k = 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "strategy"),
+    [
+        ({"weights": "dense=1,bm25=1"}, Strategy.BLEND),
+        ({"weights": "dense=1,bm25=1", "allowed": 1001}, Strategy.BLEND),
+        ({"weights": "dense=1,bm25=1", "allowed": 1000}, Strategy.ALLOWED),
+        ({"weights": "dense=1,colbert=1", "allowed": 0}, Strategy.ALLOWED),
+        ({"weights": "colbert=1", "index": ["colbert"], "allowed": 5}, Strategy.BLEND),
+        # an inverted leg goes through few passages as fast as completion does
+        ({"weights": "lexical=1,bm25=1", "allowed": 5}, Strategy.BLEND),
+        # and a budget is a budget
+        ({"weights": "dense=1", "allowed": 500, "max_candidates": 499}, Strategy.BLEND),
+        ({"weights": "dense=1", "allowed": 5, "fusion": "rrf"}, Strategy.LISTS),
+        ({"weights": "dense=1", "missing": "zero"}, Strategy.LISTS),
+    ],
+)
+def test_how_the_first_stage_is_settled(arguments, strategy):
+    made = plan(**arguments)
+    assert made.strategy is strategy
+    assert dict.fromkeys(made.first, 0 if strategy is Strategy.ALLOWED else made.attempt or made.depth) == made.depths
+
+
+def test_a_plan_moves_to_another_page():
+    made = plan(weights="dense=1,colbert=1", k=10, rerank=30)
+    moved = made.at(95)
+    assert (moved.offset, moved.wanted, moved.documents, moved.depth) == (95, 105, 105, 210)
+    assert (moved.rerank, moved.rerank_set, moved.weights) == (made.rerank, made.rerank_set, made.weights)
+    assert made.at(0) == made
+    assert plan(weights="lexical=1", k=10).at(90).attempt == 105
