@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid lint heads clean
+.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -21,6 +21,10 @@ test-lowest:
 	$(VENV)-lowest/bin/pip install -q -c constraints-lowest.txt torch
 	$(VENV)-lowest/bin/pip install -q -c constraints-lowest.txt -e '.[mini,eval,parquet]' pytest pytest-timeout hypothesis
 	$(VENV)-lowest/bin/python -m pytest
+
+# tests/crash at length: 1,000 kills, 1,000 sequences of changes; hours.
+torture: $(BIN)/.dev-installed
+	M3SEARCH_TORTURE=1 $(BIN)/python -m pytest tests/crash --timeout 0 -s
 
 # Every leg against brute force on real collections: COLLECTIONS is a folder of BEIR folders.
 test-collections: $(BIN)/.dev-installed
