@@ -1,8 +1,13 @@
-"""Frontier: which settings of an engine are worth timing: for every goal the fastest that reaches it on the tuning queries."""
+"""Frontier: which settings of an engine are worth timing: for every goal the fastest that reaches it on the tuning queries.
+
+All settings are asked a few queries; those that are near the front are asked all of them.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,32 +16,60 @@ from hybrid.engine import Engine, Setting
 
 GOALS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
-_FEWER = {10: 50e6, 30: 10e6, 80: 2e6}
+_FEW = 40
+_NEAR = 1.3
+"""A setting is near the front if none that finds as much takes less than its time by this factor."""
+
+_SLOW_NS = {10: 50e6, 30: 10e6, 80: 2e6}
 """After so many queries a setting with a larger median, in nanoseconds, is asked no more of them."""
+
+
+@dataclass(slots=True, eq=False)
+class _Trial:
+    """What a setting took and found so far, query by query; `slow` is asked no more."""
+
+    setting: Setting
+    times: list[int] = field(default_factory=list)
+    overlaps: list[float] = field(default_factory=list)
+    slow: bool = False
+
+    @property
+    def time(self) -> float:
+        return float(np.median(self.times))
+
+    @property
+    def overlap(self) -> float:
+        return float(np.mean(self.overlaps))
+
+    def ask(self, engine: Engine, collection: Collection, until: int) -> None:
+        asked = zip(collection.tuning[:until], collection.tuning_smallest, strict=False)
+        for query, smallest in list(asked)[len(self.times) :]:
+            if self.slow:
+                break
+            prepared = engine.prepare(query, self.setting)
+            started = time.process_time_ns()
+            found = engine.search(prepared)
+            self.times.append(time.process_time_ns() - started)
+            self.overlaps.append(collection.overlap(query, smallest, engine.answer(found)))
+            self.slow = self.time > _SLOW_NS.get(len(self.times), np.inf)
 
 
 def frontier(engine: Engine, collection: Collection) -> list[Setting]:
     """In the order of their times; the engine by itself (an empty setting) and the most precise one are always among them."""
     if len(engine.settings) == 1:
         return list(engine.settings)
-    tried = [(*_tried(engine, setting, collection), setting) for setting in engine.settings]
-    best = max(overlap for _, overlap, _ in tried)
-    chosen = {id(setting): setting for setting in engine.settings if not setting}
-    for goal in (*(goal for goal in GOALS if goal < best), best):
-        _, _, setting = min((one for one in tried if one[1] >= goal), key=lambda one: one[0])
-        chosen[id(setting)] = setting
-    return [setting for _, _, setting in sorted(tried, key=lambda one: one[0]) if id(setting) in chosen]
+    trials = [_Trial(setting) for setting in engine.settings]
+    for trial in trials:
+        trial.ask(engine, collection, _FEW)
+    trials = [trial for trial in trials if not trial.setting or _is_near(trial, trials)]
+    for trial in trials:
+        trial.ask(engine, collection, len(collection.tuning))
+    best = max(trial.overlap for trial in trials)
+    chosen = [trial for trial in trials if not trial.setting]
+    goals = (*(goal for goal in GOALS if goal < best), best)
+    chosen += [min((one for one in trials if one.overlap >= goal), key=lambda one: one.time) for goal in goals]
+    return [trial.setting for trial in sorted(trials, key=lambda one: one.time) if trial in chosen]
 
 
-def _tried(engine: Engine, setting: Setting, collection: Collection) -> tuple[float, float]:
-    """Median nanoseconds and mean overlap."""
-    times, overlaps = [], []
-    for query, smallest in zip(collection.tuning, collection.tuning_smallest, strict=False):
-        prepared = engine.prepare(query, setting)
-        started = time.process_time_ns()
-        found = engine.search(prepared)
-        times.append(time.process_time_ns() - started)
-        overlaps.append(collection.overlap(query, smallest, engine.answer(found)))
-        if len(times) in _FEWER and np.median(times) > _FEWER[len(times)]:
-            break
-    return float(np.median(times)), float(np.mean(overlaps))
+def _is_near(trial: _Trial, trials: Sequence[_Trial]) -> bool:
+    return trial.time <= _NEAR * min(other.time for other in trials if other.overlap >= trial.overlap)
