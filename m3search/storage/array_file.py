@@ -39,7 +39,11 @@ class ArrayFileWriter:
         self._file: FileWriter = directory.create(name)
         self._table: list[list[Any]] = []
         fields = _FIELDS.pack(_MAGIC, _VERSION)
-        self._file.write(fields + checksum(fields))
+        try:
+            self._file.write(fields + checksum(fields))
+        except BaseException:
+            self._file.discard()
+            raise
 
     def begin(self, name: str, dtype: str, columns: int | None = None) -> None:
         """Start an array of two dimensions, or of one where `columns` is None."""

@@ -1,0 +1,102 @@
+"""One writer, four reading processes and threads in each: every answer is that of one committed generation."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from live_model import build, given
+
+from m3search import Index
+
+SECONDS = 600 if os.environ.get("M3SEARCH_TORTURE") else 6
+
+READER = """
+import json, os, resource, sys, threading, time
+sys.path.insert(0, sys.argv[2])
+from live_model import QUERY, QUERY_ENCODINGS
+from m3search import Index
+
+path, seconds, auto = sys.argv[1], float(sys.argv[3]), sys.argv[4] == "auto"
+end, seen, wrong = time.monotonic() + seconds, set(), []
+lock = threading.Lock()
+blends = [{"dense": 1}, {"bm25": 1}, {"dense": 1, "lexical": 0.3, "bm25": 0.5}]
+
+def ask(index, number):
+    asked = 0
+    while time.monotonic() < end:
+        if not auto and asked % 5 == 0:
+            index.refresh()
+        hits = index.search(QUERY, 100, weights=blends[(asked + number) % 3], encodings=QUERY_ENCODINGS)
+        # every document of a generation has the version that is the generation's number
+        versions = {hit.metadata["version"] for hit in hits}
+        with lock:
+            if len(versions) > 1 or (blends[(asked + number) % 3] == {"dense": 1} and len(hits) != 12):
+                wrong.append([sorted(versions), len(hits)])
+            seen.update(versions)
+        asked += 1
+
+def measure():
+    with open("/proc/self/statm") as file:
+        return len(os.listdir("/proc/self/fd")), int(file.read().split()[1]) * 4096
+
+with Index.open(path, refresh="auto" if auto else "manual") as index:
+    print("ready", flush=True)
+    threads = [threading.Thread(target=ask, args=(index, number)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds / 2)
+    half = measure()
+    for thread in threads:
+        thread.join()
+    print(json.dumps({"seen": len(seen), "last": max(seen), "wrong": wrong[:3], "half": half, "end": measure()}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system has no /proc")
+@pytest.mark.timeout(SECONDS * 4 + 300)
+def test_answers_never_mix_generations(tmp_path):
+    path = tmp_path / "i"
+    names = [f"d{number:02}" for number in range(12)]
+    build(path, [(name, 0) for name in names])
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    folder = str(Path(__file__).parents[1])
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", READER, path, folder, str(SECONDS), kind],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        for kind in ("auto", "manual", "auto", "manual")
+    ]
+    try:
+        assert [reader.stdout.readline() for reader in readers] == ["ready\n"] * 4
+        end, version, sizes = time.monotonic() + SECONDS, 0, []
+        with Index.open(path, mode="w") as index:
+            while time.monotonic() < end - 1:
+                version += 1
+                documents, vectors = given([(name, version) for name in names])
+                index.upsert(documents, vectors)
+                sizes.append((path / "store" / "data.mdb").stat().st_size)
+            last = version
+        found = [json.loads(reader.communicate(timeout=SECONDS + 120)[0]) for reader in readers]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+            reader.stdout.close()
+    assert [one["wrong"] for one in found] == [[]] * 4
+    assert all(one["last"] == last for one in found), (last, found)
+    assert all(one["seen"] > 2 for one in found)
+    for one in found:
+        (files, memory), (files_then, memory_then) = one["half"], one["end"]
+        assert files_then <= files + 12  # what a snapshot holds while it is opened
+        assert memory_then < memory * 1.5 + 2**25
+    # the store grows by what the slowest reader pins, some hundred commits' worth, and then not at all
+    assert max(sizes) < 2**24 if len(sizes) < 200 else sizes[-1] <= sizes[len(sizes) // 2] * 1.5
+    with Index.open(path) as index:
+        assert index.info()["segments"] <= 8
