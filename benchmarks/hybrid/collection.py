@@ -82,6 +82,13 @@ class Collection:
         """Width of a vector."""
         return int(self.vectors.shape[1])
 
+    def in_memory(self) -> tuple[NDArray[np.float32], sparse.csr_array]:
+        """Copies of all vectors and all rows; they leave no mapped pages behind, which would count as memory."""
+        vectors, terms, weights = (
+            np.load(self.folder / f"{name}.npy", allow_pickle=False) for name in ("vectors", "terms", "weights")
+        )
+        return vectors, rows(self.ends, terms, weights, self.vocabulary, 0, len(self))
+
     def rows(self, start: int, stop: int) -> sparse.csr_array:
         """Term weights of some documents, CSR f32[stop - start, vocabulary]."""
         return rows(self.ends, self.terms, self.weights, self.vocabulary, start, stop)

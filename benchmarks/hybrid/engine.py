@@ -7,7 +7,7 @@ own types is `prepare`, and reading ids out of the peer's own types is `answer`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,11 +63,13 @@ class Opened:
         engines: ready to be asked.
         bytes: of all files that answering needs.
         notes: name -> value, for the report.
+        close: gives everything back, threads too, before the next collection.
     """
 
     engines: Sequence[Engine]
     bytes: int
     notes: dict[str, Any] = field(default_factory=dict)
+    close: Callable[[], object] = lambda: None
 
 
 class Peer(Protocol):

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +56,11 @@ def measure(collection: Collection, peers: Sequence[Peer], plan: Plan, *, fresh:
     rows: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
     points: list[_Point] = []
+    closing = ExitStack()
     for peer in peers:
         say(f"{collection.name}: {peer.name}")
         try:
-            own, its = _opened(peer, collection, plan, fresh=peer.name in fresh)
+            own, its = _opened(peer, collection, plan, closing, fresh=peer.name in fresh)
         except UnavailableError as error:
             missing[peer.name] = str(error)
             continue
@@ -76,6 +78,7 @@ def measure(collection: Collection, peers: Sequence[Peer], plan: Plan, *, fresh:
         overlaps = [_overlap(collection, point, query, smallest) for query, smallest in asked]
         one = {"overlap": float(np.mean(overlaps)), "worst": float(min(overlaps)), "queries": point.queries}
         rows[point.engine.name]["points"][label(point.setting)] = one | found
+    closing.close()
     return {
         "name": collection.name,
         "about": collection.about,
@@ -88,12 +91,13 @@ def measure(collection: Collection, peers: Sequence[Peer], plan: Plan, *, fresh:
 
 
 def _opened(
-    peer: Peer, collection: Collection, plan: Plan, *, fresh: bool
+    peer: Peer, collection: Collection, plan: Plan, closing: ExitStack, *, fresh: bool
 ) -> tuple[list[_Point], dict[str, dict[str, Any]]]:
     """A peer's engines at the settings that are worth it, and what is known of each without asking it."""
     folder, known = built(peer, collection, fresh=fresh)
     memory = measured(peer.name, collection.folder, folder) if plan.memory else {}
     opened = peer.open(collection, folder)
+    closing.callback(opened.close)
     points, rows = [], {}
     for engine in opened.engines:
         settings = frontier(engine, collection)

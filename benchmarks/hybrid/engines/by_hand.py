@@ -131,8 +131,7 @@ class _Store:
     """The documents' own vectors and weights, and scratch for one query at a time."""
 
     def __init__(self, collection: Collection) -> None:
-        rows = collection.rows(0, len(collection))
-        self.vectors = np.array(collection.vectors)
+        self.vectors, rows = collection.in_memory()
         self.ends, self.terms, self.weights = rows.indptr.astype(np.int64), rows.indices, rows.data
         self.table = np.zeros(collection.vocabulary, np.float32)
         self.seen = np.zeros(len(collection), np.uint32)

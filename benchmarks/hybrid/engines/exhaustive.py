@@ -36,7 +36,7 @@ class Exhaustive:
         """All in memory."""
         names = ("indptr", "indices", "data")
         arrays = [np.load(folder / f"{name}.npy", allow_pickle=False) for name in names]
-        engine = _Search(np.array(collection.vectors), *arrays)
+        engine = _Search(np.load(collection.folder / "vectors.npy", allow_pickle=False), *arrays)
         return Opened([engine], collection.vectors.nbytes + sum(array.nbytes for array in arrays))
 
 

@@ -97,7 +97,12 @@ class MilvusLite:
             _Hybrid("weighted", client, WeightedRanker(DENSE / total, LEXICAL / total)),
             _Hybrid("RRF", client, RRFRanker(60)),
         ]
-        return Opened(engines, disk_bytes(folder))
+
+        def close() -> None:
+            client.close()
+            _stop(folder)
+
+        return Opened(engines, disk_bytes(folder), close=close)
 
 
 class _Hybrid:

@@ -53,7 +53,7 @@ class Ours:
         index = Index.open(folder)
         efforts = {"flat": (), "hnsw": GRAPH_EFFORTS, "ivf": LIST_EFFORTS}[self._kind]
         engine = _Search(self.name, index, collection.vocabulary, efforts)
-        return Opened([engine], disk_bytes(folder), {"dense": index.info()["dense"]})
+        return Opened([engine], disk_bytes(folder), {"dense": index.info()["dense"]}, close=index.close)
 
 
 class _Search:

@@ -78,7 +78,7 @@ class QdrantEdge:
             _Fused("weighted RRF", shard, Fusion.Rrf(k=60, weights=[DENSE, LEXICAL])),
             _Fused("DBSF", shard, Fusion.Dbsf()),
         ]
-        return Opened(engines, disk_bytes(folder))
+        return Opened(engines, disk_bytes(folder), close=shard.close)
 
 
 class _Shard:
