@@ -263,12 +263,11 @@ class Index(Reader):
                     fresh.release()
                     return False
             with self._lock:
-                old, self._snapshot = self._snapshot, fresh
-            if old is None:  # closed meanwhile
-                self.close()
-            else:
-                old.release()
-        return True
+                closed = self._snapshot is None  # meanwhile, by another thread
+                if not closed:
+                    self._snapshot = fresh
+            (fresh if closed else snapshot).release()
+        return not closed
 
     def _reading(self) -> Snapshot:
         if self._follow:
