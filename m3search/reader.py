@@ -146,8 +146,8 @@ class Reader:
                 "m3-long", "m3-readme"; None: those stored with the index.
             ids: only these documents; unknown ones are passed over.
             encodings: vectors of the text (one row), which are then not made by the encoder.
-            offset: how many better documents to pass over. With an approximate dense index a deeper page may see other
-                candidates; `cursor` never repeats one.
+            offset: how many better documents to pass over. Pages of one k and one generation never repeat or skip a
+                document; after a write, only those of a `cursor` go on.
             rerank: how many documents ColBERT scores ("int8+bits": or estimates first), where it weighs; 0: none. Pages
                 behind these keep the order without it.
             fusion: "raw" blends scores and is proven; "rrf", "minmax" and "zscore" fuse the legs' lists, for comparison.
@@ -193,7 +193,8 @@ class Reader:
         with self._reading() as snapshot:
             _, count = _allowed(snapshot, options.get("ids"))
             wanted = _wanted(k, options, count)
-            return planned(query, options.get("encodings"), wanted, snapshot.manifest.config)
+            config = snapshot.manifest.config
+            return planned(query, options.get("encodings"), wanted, config, approximate=snapshot.approximate)
 
     def cursor(self, query: str | Encodings, k: int = 10, **options: Unpack[SearchOptions]) -> Cursor:
         """The answer page by page: an iterator over `Hits` of k documents each.
@@ -290,7 +291,8 @@ class Reader:
         snapshot: Snapshot,
         wanted: Wanted,
     ) -> list[Prepared]:
-        prepared = prepare(queries, given, wanted, snapshot.manifest.config, lambda: self.encoder)
+        config = snapshot.manifest.config
+        prepared = prepare(queries, given, wanted, config, lambda: self.encoder, approximate=snapshot.approximate)
         for one in prepared:
             load_loops((*one.plan.first, *one.plan.weights), logger.warning)
         return prepared

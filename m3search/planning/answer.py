@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 import weakref
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from m3search.errors import QueryError
 from m3search.planning.explanation import Explanation, HitExplanation, Spelling, explained
@@ -108,17 +110,26 @@ class _Maker:
 
     def __call__(self, number: int) -> Hit:
         ranking, at = self._ranking, self._places[number]
-        segment = self._snapshot.segments[ranking.found.owners[at]]
-        start, end = segment.spans[ranking.passages[at] - segment.base].tolist()
+        scores, spans = self._plain
         return Hit(
             ranking.found.ids[at],
-            float(ranking.scores[at]),
+            scores[number],
             self._before + number + 1,
             ranking.parts_of(at),
-            (start, end),
+            spans[number],
             partial(self.document, at),
             partial(self.explain, at),
         )
+
+    @cached_property
+    def _plain(self) -> tuple[list[float], list[tuple[int, int]]]:
+        """Scores and spans of all hits as plain numbers: fetched together they cost less than those of three hits alone."""
+        places = np.array(self._places, np.int64)
+        docids = self._ranking.passages[places]
+        spans = np.empty((len(docids), 2), np.int64)
+        for segment, positions, rows in self._snapshot.split(docids):
+            spans[positions] = segment.spans[rows]
+        return self._ranking.scores[places].tolist(), [(start, end) for start, end in spans.tolist()]
 
     def document(self, at: int) -> Document:
         found = self._ranking.found

@@ -87,7 +87,7 @@ def _deepened(
 ) -> tuple[Stage, Guarantee, Sequence[Round]]:
     """Ask the legs, deeper and deeper, until the certificate closes or the budget is spent."""
     deepest = math.inf if plan.max_candidates is None else max(1, plan.max_candidates // len(plan.first))
-    depth = int(min(plan.depth, deepest))
+    depth = int(min(plan.start, deepest))
     stage, done = None, []
     attempt = math.ceil(plan.attempt * snapshot.passages_per_document)
     if 0 < attempt < depth:

@@ -40,6 +40,10 @@ class Located:
             ids[positions] = segment.ids_of(documents)
         return cls(ids.tolist(), snapshot.owners(docids), numbers)
 
+    def first(self, count: int) -> Located:
+        """The first `count` of them."""
+        return self if count >= len(self.ids) else Located(self.ids[:count], self.owners[:count], self.numbers[:count])
+
     def and_then(self, other: Located) -> Located:
         """These documents, then the others."""
         return Located(

@@ -16,6 +16,7 @@ from m3search.planning.fusion import RAW, Fusion
 LARGEST_K = 10**7
 
 _FIRST_DEPTH = 100
+_FIRST_DEPTH_OF_PROPOSALS = 60  # where to look twice costs little, and to complete what was not needed costs as much
 _INVERTED = {"lexical", "bm25"}  # their order is that of the answer, and asking them for more costs more
 _TIES = 4  # one more proves the answer, and some more find the end of most ties at rank k
 _TIES_SHARE = 64
@@ -38,7 +39,7 @@ class Plan:
         k: hits that are wanted.
         weights: leg -> weight > 0 of the final blend, in the blend's order.
         first: leg -> weight > 0 of the first stage, which proposes and is certified.
-        depth: how many candidates each leg is asked for at first; doubled until the certificate closes.
+        depth: how many candidates each leg is asked for at first, of the first page; doubled until the certificate closes.
         rerank: documents that ColBERT scores; 0 where it has no part.
         attempt: documents that a leg is asked for before `depth`, where that often proves the answer already; 0: none.
         offset: best documents that are passed over.
@@ -67,8 +68,21 @@ class Plan:
 
     @property
     def documents(self) -> int:
-        """How many the first stage must settle: those that are wanted, or the rerank set."""
-        return max(self.wanted, self.rerank)
+        """How many the first stage must settle: those that are wanted, or the rerank set.
+
+        On later pages more: twice the first page's, or four times, and so on, so that pages share what they are cut from.
+        """
+        return max(self.wanted, self.borders[-1] * 2) if self.borders else max(self.wanted, self.rerank)
+
+    @property
+    def borders(self) -> tuple[int, ...]:
+        """How many the first stage settles for earlier pages, each time that this was another number."""
+        made = []
+        settled = self.rerank_set if self.reranks else self.k
+        while settled < self.wanted and self.strategy is Strategy.BLEND:
+            made.append(settled)
+            settled *= 2
+        return tuple(made)
 
     @property
     def rerank_set(self) -> int:
@@ -84,16 +98,19 @@ class Plan:
     def depths(self) -> Mapping[str, int]:
         """Leg of the first stage -> candidates that it is asked for first; 0 where it is not asked."""
         asked = self.strategy in (Strategy.BLEND, Strategy.LISTS)
-        return dict.fromkeys(self.first, (self.attempt or self.depth) if asked else 0)
+        return dict.fromkeys(self.first, (self.attempt or self.start) if asked else 0)
+
+    @property
+    def start(self) -> int:
+        """What legs are asked for at first: on later pages more than `depth`."""
+        later = self.offset and self.strategy is Strategy.BLEND
+        return max(self.depth, depth_for(self.documents, exhaustive=False)) if later else self.depth
 
     def at(self, offset: int) -> Plan:
         """The same search, passing over `offset` documents; the rerank set stays as it is."""
         moved = dataclasses.replace(self, offset=offset)
-        return dataclasses.replace(
-            moved,
-            depth=self.depth if self.strategy is Strategy.LISTS else max(self.depth, depth_for(moved.documents)),
-            attempt=attempt_for(moved.first, moved.documents) if self.attempt else 0,
-        )
+        attempt = attempt_for(moved.first, moved.documents) if self.attempt else 0
+        return dataclasses.replace(moved, attempt=attempt)
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -120,7 +137,7 @@ class Plan:
         for leg, weight in self.first.items():
             asked = "scores every allowed passage"
             if self.depths[leg]:
-                asked = f"proposes {self.depths[leg]:,}" + (f", then {self.depth:,}" if self.attempt else "")
+                asked = f"proposes {self.depths[leg]:,}" + (f", then {self.start:,}" if self.attempt else "")
             made.append(f"{leg}, weight {weight:g}: {asked}")
         made.append(f"{self.fusion}" + ("" if self.fusion.missing == "zero" else ", every candidate completed"))
         if self.strategy is Strategy.BLEND:
@@ -136,9 +153,14 @@ class Plan:
         return f", or {' or '.join(limits)} are spent" if limits else ""
 
 
-def depth_for(documents: int) -> int:
-    """How deep legs look at first where so many documents must be settled."""
-    return max(_FIRST_DEPTH, 2 * documents)
+def depth_for(documents: int, *, exhaustive: bool = True) -> int:
+    """How deep legs look at first where so many documents must be settled.
+
+    Args:
+        documents: how many.
+        exhaustive: whether a leg goes through everything each time that it is asked.
+    """
+    return max(_FIRST_DEPTH if exhaustive else _FIRST_DEPTH_OF_PROPOSALS, 2 * documents)
 
 
 def attempt_for(first: Mapping[str, float], documents: int) -> int:

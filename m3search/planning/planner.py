@@ -5,6 +5,7 @@ Imports records and the plan. Invariant: a plan that was made can be run; whatev
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def make_plan(
     query_legs: Collection[str],
     limits: Limits | None = None,
     allowed: int | None = None,
+    approximate: bool = False,
 ) -> Plan:
     """The plan for a query.
 
@@ -76,6 +78,7 @@ def make_plan(
         query_legs: what the query has been, or can be, encoded for.
         limits: what else was asked for; None: nothing.
         allowed: passages that may be found; None: all.
+        approximate: whether an approximate index proposes for the dense leg.
 
     Raises:
         QueryError: k out of range, an unknown fusion, or the query lacks a leg that weighs.
@@ -93,21 +96,22 @@ def make_plan(
         first = _restricted(default or _FALLBACK, others) or _restricted(_FALLBACK, others) or dict(chosen)
     reranks = "colbert" in chosen and "colbert" not in first
     reranked = max(k, limits.rerank) if reranks else 0
-    documents = max(limits.offset + k, reranked)
     strategy = _strategy(fusion, first, allowed, limits)
-    return Plan(
+    exhaustive = "colbert" in first or ("dense" in first and not approximate)
+    plan = Plan(
         k,
         chosen,
         first,
-        depth=limits.depth or depth_for(documents),
+        depth=limits.depth or depth_for(max(k, reranked), exhaustive=exhaustive),
         rerank=reranked,
-        attempt=attempt_for(first, documents) if strategy is Strategy.BLEND and limits.depth is None else 0,
-        offset=limits.offset,
         strategy=strategy,
         fusion=fusion,
         max_ms=limits.max_ms,
         max_candidates=limits.max_candidates,
     )
+    if strategy is Strategy.BLEND and limits.depth is None:
+        plan = dataclasses.replace(plan, attempt=attempt_for(first, plan.documents))
+    return plan.at(limits.offset) if limits.offset else plan
 
 
 def browsing(k: int, limits: Limits) -> Plan:

@@ -69,6 +69,8 @@ def prepare(
     wanted: Wanted,
     config: IndexConfig,
     encoder: Callable[[], Encoder],
+    *,
+    approximate: bool = False,
 ) -> list[Prepared]:
     """Plan every query, then encode together the texts whose plans need vectors.
 
@@ -78,6 +80,7 @@ def prepare(
         wanted: see `Wanted`.
         config: of the index.
         encoder: gives the index's encoder, and is called only if a text needs it.
+        approximate: whether the index's dense leg has an approximate index.
 
     Raises:
         QueryError: a query that the index cannot score.
@@ -85,7 +88,10 @@ def prepare(
         EncodingsError: vectors of another width than the index has.
     """
     effort = _checked_effort(wanted.dense_effort)
-    plans = [planned(query, vectors, wanted, config) for query, vectors in zip(queries, given, strict=True)]
+    plans = [
+        planned(query, vectors, wanted, config, approximate=approximate)
+        for query, vectors in zip(queries, given, strict=True)
+    ]
     started = time.perf_counter()
     encoded = _encode(queries, given, plans, encoder)
     seconds = time.perf_counter() - started if encoded else 0.0
@@ -104,7 +110,14 @@ def prepare(
     return prepared
 
 
-def planned(query: str | Encodings, given: Encodings | None, wanted: Wanted, config: IndexConfig) -> Plan:
+def planned(
+    query: str | Encodings,
+    given: Encodings | None,
+    wanted: Wanted,
+    config: IndexConfig,
+    *,
+    approximate: bool = False,
+) -> Plan:
     """The plan for one query, without looking into it; see `prepare`."""
     if not isinstance(query, (str, Encodings)):
         raise QueryError(f"the query is a {type(query).__name__}: give a text or Encodings of one row")
@@ -129,6 +142,7 @@ def planned(query: str | Encodings, given: Encodings | None, wanted: Wanted, con
         query_legs=legs,
         limits=wanted.limits,
         allowed=wanted.allowed,
+        approximate=approximate,
     )
 
 

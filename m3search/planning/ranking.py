@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -128,12 +128,16 @@ def rank(query: Query | None, snapshot: Snapshot, allowed: Allowed, plan: Plan) 
         return _browsed(snapshot, allowed, plan, started)
     stage, guarantee, rounds = settle(query, snapshot, allowed, plan, started)
     trace = Trace(list(rounds))
-    if plan.reranks:
-        columns, guarantee = _reranked(query, snapshot, allowed, plan, stage, guarantee, trace, started)
+    before = time.perf_counter()
+    if plan.borders:
+        list_ = _with_earlier_pages(query, snapshot, allowed, plan, stage, trace, started)
     else:
-        before = time.perf_counter()
-        columns = _ordered(snapshot, stage.pool, stage.best, plan.wanted)
-        trace.order_seconds = time.perf_counter() - before
+        list_ = _List.of(snapshot, stage.pool, stage.best, plan.documents if plan.reranks else plan.wanted)
+    trace.order_seconds = time.perf_counter() - before
+    if plan.reranks:
+        columns, guarantee = _reranked(query, snapshot, allowed, plan, list_, guarantee, trace, started)
+    else:
+        columns = list_.columns(plan.wanted)
     trace.seconds = time.perf_counter() - started
     return Ranking(
         plan=plan,
@@ -181,11 +185,23 @@ class _Columns:
         )
 
 
-def _ordered(snapshot: Snapshot, pool: Pool, best: NDArray[np.intp], count: int) -> _Columns:
-    """The first `count` of a pool's best documents by (-score, id)."""
-    places, found = Located.ordered(snapshot, pool.docids[best], pool.scores[best], count)
-    chosen = best[places]
-    return _columns(pool, chosen, found)
+@dataclass(frozen=True, slots=True, eq=False)
+class _List:
+    """Documents in order: the positions of their best passages in a pool, and who they are."""
+
+    pool: Pool
+    places: NDArray[np.intp]
+    found: Located
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, pool: Pool, best: NDArray[np.intp], count: int) -> Self:
+        """The first `count` of a pool's best documents by (-score, id)."""
+        places, found = Located.ordered(snapshot, pool.docids[best], pool.scores[best], count)
+        return cls(pool, best[places], found)
+
+    def columns(self, count: int) -> _Columns:
+        """Scores and parts of the first `count`."""
+        return _columns(self.pool, self.places[:count], self.found.first(count))
 
 
 def _columns(pool: Pool, chosen: NDArray[np.intp], found: Located) -> _Columns:
@@ -194,22 +210,51 @@ def _columns(pool: Pool, chosen: NDArray[np.intp], found: Located) -> _Columns:
     return _Columns(found, pool.docids[chosen], pool.scores[chosen], parts, values)
 
 
+def _with_earlier_pages(
+    query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan, stage: Stage, trace: Trace, started: float
+) -> _List:
+    """The list that a later page is cut from: what earlier pages were cut from, and then what they were not.
+
+    Where documents tie across the end of an earlier list, or an approximate index proposed, a deeper search may see other
+    documents there than the earlier one did: then that is repeated. Elsewhere the deeper one finds the very same.
+    """
+    list_ = _List.of(snapshot, stage.pool, stage.best, plan.documents)
+    scores = list_.pool.scores[list_.places]
+    ends = np.array([end for end in plan.borders if end < len(scores)], np.int64)
+    if not stage.approximate and (scores[ends - 1] - scores[ends] > 2 * stage.round.slack).all():
+        return list_
+    earlier_plan = plan.at(plan.borders[-1] - plan.k)
+    earlier_stage, _, rounds = settle(query, snapshot, allowed, earlier_plan, started)
+    trace.rounds[:0] = rounds
+    if earlier_plan.borders:
+        earlier = _with_earlier_pages(query, snapshot, allowed, earlier_plan, earlier_stage, trace, started)
+    else:
+        earlier = _List.of(snapshot, earlier_stage.pool, earlier_stage.best, earlier_plan.documents)
+    shown = earlier.pool.docids[earlier.places]
+    docids = np.union1d(list_.pool.docids, shown)
+    known = [*earlier.pool.known(docids), *list_.pool.known(docids)]
+    pool = Pool.of(query, snapshot, docids, plan.first, known)
+    rest = list_.pool.docids[list_.places]
+    rest = rest[~np.isin(snapshot.parents(rest), snapshot.parents(shown))]
+    places = np.searchsorted(pool.docids, np.concatenate([shown, rest])[: plan.documents])
+    return _List(pool, places, Located.of(snapshot, pool.docids[places]))
+
+
 def _reranked(
     query: Query,
     snapshot: Snapshot,
     allowed: Allowed,
     plan: Plan,
-    stage: Stage,
+    list_: _List,
     guarantee: Guarantee,
     trace: Trace,
     started: float,
 ) -> tuple[_Columns, Guarantee]:
     """The rerank set by all legs, and behind it, where the answer goes on, what follows in the first stage's order."""
     before = time.perf_counter()
-    pool, late = stage.pool, plan.max_ms is not None and 1000 * (before - started) > plan.max_ms
+    pool, late = list_.pool, plan.max_ms is not None and 1000 * (before - started) > plan.max_ms
     count = plan.k if late else plan.rerank_set
-    places, _ = Located.ordered(snapshot, pool.docids[stage.best], pool.scores[stage.best], plan.documents)
-    ordered = stage.best[places]
+    ordered = list_.places
     docids = _passages_of(pool.parents[ordered[:count]], snapshot, allowed)
     chosen = docids
     if plan.fusion.certified:
@@ -223,11 +268,11 @@ def _reranked(
     trace.estimated = len(ordered[:count]) if len(chosen) < len(docids) else 0
     trace.reranked = len(best)
     trace.rerank_seconds = time.perf_counter() - before
-    columns = _ordered(snapshot, again, best, plan.wanted)
+    columns = _List.of(snapshot, again, best, plan.wanted).columns(plan.wanted)
     if plan.wanted > len(columns.passages):
         rest = ordered[~np.isin(pool.parents[ordered], again.parents)][: plan.wanted - len(columns.passages)]
         columns = columns.and_then(_columns(pool, rest, Located.of(snapshot, pool.docids[rest])))
-    trace.order_seconds = time.perf_counter() - before - trace.rerank_seconds
+    trace.order_seconds += time.perf_counter() - before - trace.rerank_seconds
     if guarantee is Guarantee.BUDGET or late:
         return columns, Guarantee.BUDGET
     return columns, Guarantee.SHORTLIST if trace.estimated else Guarantee.RERANK

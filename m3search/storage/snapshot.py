@@ -163,6 +163,11 @@ class Snapshot:
         return max((segment.info.statistics["dense_norm"] for segment in self.segments), default=0.0)
 
     @cached_property
+    def approximate(self) -> bool:
+        """Whether an approximate index proposes for the dense leg of any segment."""
+        return any(segment.dense_index is not None for segment in self.segments)
+
+    @cached_property
     def passages_per_document(self) -> float:
         """How many passages a document has, the deleted ones counted; 1 where there is no document."""
         documents = sum(info.documents for info in self.manifest.segments)

@@ -101,6 +101,9 @@ def test_an_approximate_index_repeats_and_loses_nobody(tmp_path, kind):
         with index.cursor(query, 100, dense_effort=1) as cursor:
             ids = [name for page in cursor for name in page.ids]
         assert len(ids) == len(set(ids)) == count
+        offsets = range(0, 1200, 100)
+        cut = [name for offset in offsets for name in index.search(query, 100, offset=offset, dense_effort=1).ids]
+        assert len(cut) == len(set(cut)) == 1200
 
 
 def test_a_cursor_stays_on_its_generation_and_can_be_closed(tmp_path):

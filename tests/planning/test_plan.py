@@ -141,7 +141,8 @@ def test_how_the_first_stage_is_settled(arguments, strategy):
 def test_a_plan_moves_to_another_page():
     made = plan(weights="dense=1,colbert=1", k=10, rerank=30)
     moved = made.at(95)
-    assert (moved.offset, moved.wanted, moved.documents, moved.depth) == (95, 105, 105, 210)
+    assert (moved.offset, moved.wanted, moved.borders, moved.documents, moved.start) == (95, 105, (30, 60), 120, 240)
     assert (moved.rerank, moved.rerank_set, moved.weights) == (made.rerank, made.rerank_set, made.weights)
     assert made.at(0) == made
-    assert plan(weights="lexical=1", k=10).at(90).attempt == 105
+    assert moved.at(0) == made
+    assert plan(weights="lexical=1", k=10).at(90).attempt == 166
