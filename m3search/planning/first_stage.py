@@ -40,14 +40,12 @@ class Stage:
         pool: what of the candidates can be in the answer, scored.
         best: positions of the best documents.
         guarantee: what is proven; None: too little.
-        approximate: whether an approximate index proposed.
     """
 
     round: Round
     pool: Pool
     best: NDArray[np.intp]
     guarantee: Guarantee | None
-    approximate: bool = False
 
 
 def settle(
@@ -130,14 +128,13 @@ def _ask(
     # without a dense or ColBERT leg a passage that no leg returned scores 0, and what scores 0 is no match
     nothing_left = bound == -np.inf or (matches_only(plan.first) and bound <= 0)
     guarantee = certify(kth, bound, slack, nothing_left=nothing_left, rounds=rounds)
-    approximate = any(found.approximate for found in proposals.values())
-    if guarantee is not None and not nothing_left and approximate:
+    if guarantee is not None and not nothing_left and any(found.approximate for found in proposals.values()):
         guarantee = Guarantee.CANDIDATES
     report = Round(
         depth, asked, candidates, len(docids), completed, bound, slack, kth, guarantee, halfway - started,
         time.perf_counter() - halfway,
     )  # fmt: skip
-    return Stage(report, pool, best, guarantee, approximate)
+    return Stage(report, pool, best, guarantee)
 
 
 def _proposed(

@@ -221,7 +221,8 @@ def _with_earlier_pages(
     list_ = _List.of(snapshot, stage.pool, stage.best, plan.documents)
     scores = list_.pool.scores[list_.places]
     ends = np.array([end for end in plan.borders if end < len(scores)], np.int64)
-    if not stage.approximate and (scores[ends - 1] - scores[ends] > 2 * stage.round.slack).all():
+    proven = not (snapshot.approximate and "dense" in plan.first)
+    if proven and (scores[ends - 1] - scores[ends] > 2 * stage.round.slack).all():
         return list_
     earlier_plan = plan.at(plan.borders[-1] - plan.k)
     earlier_stage, _, rounds = settle(query, snapshot, allowed, earlier_plan, started)
