@@ -23,7 +23,7 @@ from hybrid.engine import BLEND, ZERO_FILL, Opened, Setting
 from hybrid.engines.joining import completed, zero_filled
 from hybrid.store import disk_bytes
 
-PROBES = (4, 8, 16, 32, 64, 128, 256)
+PROBES = (4, 8, 16, 32, 64, 128, 256, 384, 512, 768)
 DENSE_DEPTHS = (10, 20, 50, 100, 200, 500)
 LEXICAL_DEPTHS = (10, 50, 200, 1000)
 

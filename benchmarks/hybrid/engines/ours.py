@@ -17,8 +17,8 @@ from hybrid.store import disk_bytes
 from m3search import Document, Encodings, Hits, Index, Weights
 from m3search import __version__ as version
 
-GRAPH_EFFORTS = (10, 20, 40, 80, 120, 160, 240, 400, 800)
-LIST_EFFORTS = (2, 4, 8, 16, 32, 64, 128, 256)
+GRAPH_EFFORTS = (10, 20, 40, 80, 120, 160, 240, 320, 400, 800)
+LIST_EFFORTS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 _BATCH = 10_000
 _LEGS_AND_COMPLETION = ("dense", "lexical", "legs", "complete", "completion")

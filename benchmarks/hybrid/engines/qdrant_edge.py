@@ -22,7 +22,7 @@ from hybrid.store import disk_bytes
 
 LINKS, EF_CONSTRUCTION = 16, 200
 DEPTHS = (10, 20, 50, 100, 200, 500)
-EFFORTS = (16, 32, 64, 128, 256, 512)
+EFFORTS = (16, 32, 64, 128, 256, 384, 512, 1024)
 
 _BATCH = 1000
 
