@@ -1,6 +1,7 @@
 """Frontier: which settings of an engine are worth timing: for every goal the fastest that reaches it on the tuning queries.
 
-All settings are asked a few queries; those that are near the front are asked all of them.
+All settings are asked a few queries; those that are near the front are asked all of them. What finds everything in the tuning
+queries may miss something in others, so settings that take longer for it are timed too.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from hybrid.engine import Engine, Setting
 GOALS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 _FEW = 40
-_NEAR = 1.3
-"""A setting is near the front if none that finds as much takes less than its time by this factor."""
+_NEAR, _NEAR_BEST = 1.3, 4.0
+"""A setting is near the front if none that finds as much takes less than its time by this factor; of those that find most, more
+are kept, as few queries do not tell them apart."""
 
-_SLOW_NS = {10: 50e6, 30: 10e6, 80: 2e6}
+_ALIKE = 0.005
+_LONGER = (1.5, 2.5)
+"""By what factors settings may take longer than the fastest that finds most."""
+
+_SLOW_NS = {10: 100e6, 30: 20e6, 100: 5e6}
 """After so many queries a setting with a larger median, in nanoseconds, is asked no more of them."""
 
 
@@ -68,8 +74,15 @@ def frontier(engine: Engine, collection: Collection) -> list[Setting]:
     chosen = [trial for trial in trials if not trial.setting]
     goals = (*(goal for goal in GOALS if goal < best), best)
     chosen += [min((one for one in trials if one.overlap >= goal), key=lambda one: one.time) for goal in goals]
+    limits = [factor * chosen[-1].time for factor in _LONGER]
+    chosen += [
+        max((one for one in trials if one.overlap == best and one.time <= limit), key=lambda one: one.time)
+        for limit in limits
+    ]
     return [trial.setting for trial in sorted(trials, key=lambda one: one.time) if trial in chosen]
 
 
 def _is_near(trial: _Trial, trials: Sequence[_Trial]) -> bool:
-    return trial.time <= _NEAR * min(other.time for other in trials if other.overlap >= trial.overlap)
+    best = max(other.overlap for other in trials) - _ALIKE
+    overlap, factor = (best, _NEAR_BEST) if trial.overlap >= best else (trial.overlap, _NEAR)
+    return trial.time <= factor * min(other.time for other in trials if other.overlap >= overlap)
