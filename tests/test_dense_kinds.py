@@ -185,7 +185,7 @@ def test_a_copy_has_the_index_and_answers_alike(tmp_path, indexes, kind):
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_deletes_hide_documents_and_read_no_index_again(tmp_path, indexes, kind):
     indexes[kind].save(tmp_path / "i")
-    with Index.open(tmp_path / "i", mode="w") as index:
+    with Index.open(tmp_path / "i", mode="w", merging="manual") as index:
         first = index.search(QUERIES[0], 10, weights="dense=1").ids
         before = [segment.dense_index for segment in index._snapshot.segments]
         index.delete(first)

@@ -30,7 +30,7 @@ def snapshot_of(tmp_path_factory):
                 bm25=bm25,
             ).close()
             if deleted:
-                with Index.open(path, mode="w") as index:
+                with Index.open(path, mode="w", merging="manual") as index:
                     index.delete(deleted)
             environment = Environment.open(path / "store")
             stack.callback(environment.close)

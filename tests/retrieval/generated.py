@@ -91,7 +91,7 @@ def snapshot(
         made.documents, path, encoder=None, encodings=made.encodings, colbert=colbert, segment_size=segment_size
     ).close()
     if deleted:
-        with Index.open(path, mode="w") as index:
+        with Index.open(path, mode="w", merging="manual") as index:
             index.delete(deleted)
     environment = Environment.open(path / "store")
     try:

@@ -216,7 +216,7 @@ def test_where_the_walk_ends_early_it_is_begun_again_with_more_effort(snapshots,
 def test_deleted_documents_are_not_found(tmp_path, kind):
     build(tmp_path / "i", VECTORS, kind)
     dead = np.random.default_rng(5).random(COUNT) < 0.4
-    with Index.open(tmp_path / "i", mode="w") as index:
+    with Index.open(tmp_path / "i", mode="w", merging="manual") as index:
         index.delete([str(number) for number in np.flatnonzero(dead)])
         for vector in QUERIES[:5]:
             hits = index.search(Encodings(dense=vector[None]), 30)
