@@ -1,0 +1,1 @@
+"""The encoder's benchmark; `encode.py` beside this folder starts it."""

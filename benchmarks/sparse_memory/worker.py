@@ -1,0 +1,47 @@
+"""Worker: one way over one batch in a process of its own.
+
+``python -m sparse_memory.worker WAY TEXTS TOKENS VOCABULARY SEED OUT``
+
+Prints a line of JSON: the most memory beyond what stood before, and CPU seconds; writes the weights to OUT.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sparse_memory.ways import WAYS, as_matrix, batch
+
+
+def main() -> None:
+    """Runs the way once."""
+    way, (texts, tokens, vocabulary, seed), out = sys.argv[1], map(int, sys.argv[2:6]), sys.argv[6]
+    torch.set_num_threads(1)
+    # what is loaded or allocated at the first call is no part of the measure
+    WAYS[way](*batch(2, 8, 50, seed), 50)
+    weights, ids = batch(texts, tokens, vocabulary, seed)
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    started = time.process_time()
+    found = WAYS[way](weights, ids, vocabulary)
+    seconds = time.process_time() - started
+    peak = _status("VmHWM") - before
+    matrix = as_matrix(found, vocabulary)
+    np.savez(out, data=matrix.data, indices=matrix.indices, indptr=matrix.indptr)
+    print(json.dumps({"bytes": peak, "seconds": seconds}))
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise OSError("this system does not say how much memory a process has: run on Linux")
+
+
+if __name__ == "__main__":
+    main()
