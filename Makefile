@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid lint heads clean
+.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-encode bench-gpu-encode bench-sparse-memory lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -75,6 +75,24 @@ $(VENV)-bench-hybrid/bin/.installed: pyproject.toml benchmarks/hybrid/peers.txt
 	$(PYTHON) -m venv $(VENV)-bench-hybrid
 	$(VENV)-bench-hybrid/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(VENV)-bench-hybrid/bin/pip install -q -c constraints.txt -e '.[mini]' -r benchmarks/hybrid/peers.txt
+	@touch $@
+
+# The encoder beside FlagEmbedding and ONNX Runtime, on models in BGE-M3's shape with random weights: an hour or more.
+bench-encode: $(VENV)-bench-encode/bin/.installed
+	$(VENV)-bench-encode/bin/python benchmarks/encode.py
+
+# The same on a GPU; says so where there is none.
+bench-gpu-encode: $(VENV)-bench-encode/bin/.installed
+	$(VENV)-bench-encode/bin/python benchmarks/gpu_encode.py
+
+# Four ways to make lexical weights; the figures of docs/sparse-memory.md.
+bench-sparse-memory: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/sparse_memory.py
+
+$(VENV)-bench-encode/bin/.installed: pyproject.toml benchmarks/encode/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench-encode
+	$(VENV)-bench-encode/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(VENV)-bench-encode/bin/pip install -q -c constraints.txt -e '.[mini]' -r benchmarks/encode/peers.txt
 	@touch $@
 
 # The encoder's own two heads, fitted again on the demo's text.
