@@ -80,7 +80,7 @@ def _many(args: argparse.Namespace, record: dict[str, Any]) -> None:
 
 def _int8(args: argparse.Namespace, record: dict[str, Any]) -> None:
     """int8 beside ONNX Runtime's, against our fp32."""
-    shape, count = (SMALL, 32) if args.quick else (Shape(layers=4), 48)
+    shape, count = (SMALL, 32) if args.quick else (Shape(layers=4), 160)
     _throughput(args, record, shape, count, ("m3search fp32", ONNX, "m3search int8", "m3search bf16"), args.passes)
 
 

@@ -26,7 +26,6 @@ ACTIVATIONS: dict[str, tuple[str, str]] = {
 _HINT = 512
 """Rows that the packed layout is chosen for; for others it costs the same (8 to 2048 rows were timed)."""
 
-_LARGEST = 127
 _SMALLEST_SCALE = 1e-30
 _INT8_ROWS = 256
 
@@ -71,16 +70,18 @@ class PackedLinear:
 
 
 class Int8Linear:
-    """Products of bytes: weights with a scale for each output, x with a scale for each token, found when it comes.
+    """Products of bytes: weights with a scale for each output, x with a scale and a zero for each token, found when it comes.
 
     A token's scale is its own, so a result does not depend on the other tokens of a batch.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         """Takes weight [out, in] and bias [out], fp32, on the CPU."""
-        self._scales = weight.abs().amax(dim=1).div_(_LARGEST).clamp_min_(_SMALLEST_SCALE)
+        self._scales = weight.abs().amax(dim=1).div_(127).clamp_min_(_SMALLEST_SCALE)
         # as [in, out] over the rows of [out, in]: how the product wants it
         self._weight = torch.round(weight / self._scales[:, None]).to(torch.int8).t()
+        # what a token's zero is multiplied by: of the codes, so that what rounding did to the weights cancels out
+        self._sums = self._weight.sum(dim=0, dtype=torch.int32) * self._scales
         self._bias = bias
 
     def __call__(self, x: torch.Tensor, activation: str | None = None) -> torch.Tensor:
@@ -89,11 +90,14 @@ class Int8Linear:
         # what is made on the way stays in the processor's cache
         for start in range(0, x.shape[0], _INT8_ROWS):
             some = x[start : start + _INT8_ROWS]
-            scales = some.abs().amax(dim=1, keepdim=True).div_(_LARGEST).clamp_min_(_SMALLEST_SCALE)
-            codes = (some / scales).round_().to(torch.int8)
+            # all 256 codes from the smallest to the largest component: after an activation few are below 0
+            low, high = some.aminmax(dim=1, keepdim=True)
+            scales = (high - low).div_(255).clamp_min_(_SMALLEST_SCALE)
+            zeros = low.add_(scales, alpha=128)
+            codes = (some - zeros).div_(scales).round_().clamp_(-128, 127).to(torch.int8)
             sums = torch._int_mm(codes, self._weight).float()  # noqa: SLF001 - see `has_int8`
             part = torch.addcmul(self._bias, sums.mul_(self._scales), scales)
-            out[start : start + _INT8_ROWS] = _activated(part, activation)
+            out[start : start + _INT8_ROWS] = _activated(part.addr_(zeros[:, 0], self._sums), activation)
         return out
 
 

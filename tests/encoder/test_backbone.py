@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from m3search import Encoder
 from m3search.encoder.attention import attend, attend_padded
-from m3search.encoder.linear import ACTIVATIONS, PackedLinear, PlainLinear, packs
+from m3search.encoder.linear import ACTIVATIONS, Int8Linear, PackedLinear, PlainLinear, packs
 from m3search.errors import CheckpointError
 
 KINDS = [
@@ -129,3 +129,17 @@ def test_other_activations(tmp_path, activation):
     (folder / "config.json").write_text(json.dumps(config | {"hidden_act": activation}))
     ours, theirs = (Encoder.load(folder, device="cpu", padded=padded) for padded in (False, True))
     np.testing.assert_allclose(ours.encode(["the dog"]).dense, theirs.encode(["the dog"]).dense, atol=1e-5)
+
+
+def test_int8_is_near_where_all_components_are_of_one_sign():
+    """What leaves an activation is seldom below 0: the codes go from the smallest to the largest component."""
+    torch.manual_seed(1)
+    x, weight, bias = torch.randn(300, 64).relu_() + 5, torch.randn(40, 64), torch.randn(40)
+    with torch.inference_mode():
+        found = Int8Linear(weight, bias)(x)
+    exact = reference(x, weight, bias, None)
+    assert (found - exact).abs().max() < 0.02 * exact.abs().max()
+    # a token's result is its own; a token of zeros is no division by zero
+    alone = Int8Linear(weight, bias)(torch.cat([x[7:8], torch.zeros(1, 64)]))
+    assert torch.equal(alone[0], found[7])
+    torch.testing.assert_close(alone[1], bias)

@@ -155,7 +155,7 @@ def test_mini_as_the_oracle_has_it(mini):
     assert_same(mini.encode(texts, colbert=True), encode_of("mini", "padded")(texts), FP32)
 
 
-@pytest.mark.parametrize(("dtype", "cosine", "correlation"), [("bf16", 0.999, 0.999), ("int8", 0.99, 0.995)])
+@pytest.mark.parametrize(("dtype", "cosine", "correlation"), [("bf16", 0.999, 0.999), ("int8", 0.997, 0.998)])
 def test_mini_in_fewer_bits_keeps_similarities(mini, dtype, cosine, correlation):
     texts = [f"{'open the zip file ' * (row % 7)}and read archive number {row}" for row in range(60)]
     exact, near = mini.encode(texts).dense, Encoder.load("mini", device="cpu", dtype=dtype).encode(texts).dense
