@@ -70,6 +70,16 @@ def report(record: Mapping[str, Any]) -> str:
             f"## {memory['texts']:,} texts of {memory['tokens']} tokens with all three outputs ({memory['shape']})\n"
         )
         parts += [title, _table(("", "peak MiB beyond the model", "CPU s"), rows, (1, 2))]
+    if long := record.get("long"):
+        rows = [
+            (name, f"{one['bytes'] / 2**20:,.0f}", f"{one['resident'] / 2**20:,.0f}", f"{one['seconds']:.0f}")
+            for name, one in long["contestants"].items()
+        ]
+        head = ("", "peak MiB beyond the model", "MiB of the whole process", "CPU s")
+        parts += [
+            f"## A text of {long['tokens']:,} tokens in one piece ({long['shape']})\n",
+            _table(head, rows, (1, 2, 3)),
+        ]
     return "\n".join(parts)
 
 

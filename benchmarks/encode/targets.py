@@ -42,6 +42,10 @@ def lines(record: Mapping[str, Any]) -> list[Line]:
         ratio = memory["bytes"][FP32] / memory["bytes"][FLAG]
         what = f"{memory['texts']:,} texts of {memory['tokens']} tokens, all outputs: memory / {FLAG}'s ({memory['shape']})"
         made.append(_line(what, "<=", 0.25, ratio, 3, memory["texts"] == 10_000))
+    if long := record.get("long"):
+        held, asked = long["contestants"][FP32]["resident"] / 1e9, long["shape"] == FULL
+        what = f"{FP32}: a text of {long['tokens']:,} tokens in one piece, GB with the model ({long['shape']})"
+        made.append(_line(what, "<=", 4.0, held, 2, asked))
     return made
 
 

@@ -50,6 +50,7 @@ def main() -> None:
                 contestant.everything(texts)
                 answer["seconds"] = time.process_time() - started
             answer["bytes"] = memory.peak - memory.before
+            answer["resident"] = memory.resident
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -58,6 +59,7 @@ class PeakMemory:
 
     def __enter__(self) -> Self:
         self.before = self.peak = anonymous()
+        self.resident = resident("VmRSS")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -70,12 +72,18 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._over.wait(0.02):
             self.peak = max(self.peak, anonymous())
+            self.resident = max(self.resident, resident("VmRSS"))
 
 
 def anonymous() -> int:
     """Resident bytes that belong to no file."""
+    return resident("RssAnon")
+
+
+def resident(kind: str) -> int:
+    """Resident bytes of this process, by the kernel's name for which of them."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
+        if line.startswith(kind):
             return int(line.split()[1]) * 1024
     raise OSError("this system does not say how much memory a process has: run on Linux")
 

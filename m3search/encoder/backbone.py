@@ -95,7 +95,8 @@ class Backbone:
         weights = BackboneWeights(checkpoint)
 
         def tensor(name: str) -> torch.Tensor:
-            return weights[name].to(device=self.device, dtype=self._dtype)
+            # a copy even where nothing changes: the files' mapping goes when all are loaded
+            return weights[name].to(device=self.device, dtype=self._dtype, copy=True)
 
         def norm(name: str) -> Norm:
             return Norm(tensor(f"{name}.weight"), tensor(f"{name}.bias"), float(config.get("layer_norm_eps", 1e-12)))
@@ -104,9 +105,9 @@ class Backbone:
             weight, bias = (torch.cat([tensor(f"{name}.{part}") for name in names]) for part in ("weight", "bias"))
             return linear(weight, bias, int8=int8)
 
-        words = weights["embeddings.word_embeddings.weight"]
+        words = "embeddings.word_embeddings.weight"
         # on the CPU the table stays in its file: a batch looks at few of its rows, and M3's takes 1 GB
-        self._words = words if self.device.type == "cpu" else words.to(device=self.device, dtype=self._dtype)
+        self._words = weights.alone(words) if self.device.type == "cpu" else tensor(words)
         # there is one kind of text, so its vector is a part of every position's
         self._positions = (
             tensor("embeddings.position_embeddings.weight") + tensor("embeddings.token_type_embeddings.weight")[0]

@@ -36,11 +36,13 @@ class BackboneWeights:
         Raises:
             CheckpointError: a file is damaged or would run code, a tensor is missing or of another shape.
         """
-        where = checkpoint.weights[0]
+        where, self._kind = checkpoint.weights[0], str(checkpoint.config["model_type"])
         self._tensors: dict[str, torch.Tensor] = {}
+        self._paths: dict[str, Path] = {}
         for path in checkpoint.weights:
-            for name, tensor in _read(path, str(checkpoint.config["model_type"])).items():
+            for name, tensor in _read(path, self._kind).items():
                 self._tensors[_plain_name(name)] = tensor
+                self._paths[_plain_name(name)] = path
         shapes = _shapes(checkpoint)
         absent = [name for name in shapes if name not in self._tensors]
         if absent:
@@ -60,6 +62,11 @@ class BackboneWeights:
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._tensors[name]
+
+    def alone(self, name: str) -> torch.Tensor:
+        """A tensor in a mapping of its own: one that is kept must not keep all that was read of its file resident."""
+        tensors = _read(self._paths[name], self._kind)
+        return next(tensor for found, tensor in tensors.items() if _plain_name(found) == name)
 
 
 def _shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

@@ -185,7 +185,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's says that a device, or the processor, has no memory left."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
 
 
 @contextmanager
