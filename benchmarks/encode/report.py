@@ -83,6 +83,11 @@ def report(record: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def targets(record: Mapping[str, Any]) -> str:
+    """What was asked and what was found."""
+    return _table(("what", "asked", "found"), [(line.what, line.asked, line.found) for line in lines(record)], ())
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int]) -> str:
     aligned = set(right)
     rule = "|".join("---:" if place in aligned else "---" for place in range(len(head)))

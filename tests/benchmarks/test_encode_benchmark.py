@@ -12,7 +12,7 @@ from conftest import BENCHMARKS
 from encode import lexical
 from encode.checkpoint import Shape, checkpoint, texts
 from encode.measurement import Process, latency, memory, throughput
-from encode.report import report
+from encode.report import report, targets
 from encode.targets import lines
 from sparse_memory.command import main as sparse_memory
 from sparse_memory.command import table
@@ -177,3 +177,9 @@ def test_the_docs_show_the_committed_table():
     chapter = (BENCHMARKS.parent / "docs" / "sparse-memory.md").read_text()
     assert table(committed).strip() in chapter
     assert "sparse-memory.svg" in chapter
+
+
+def test_the_docs_show_the_committed_figures():
+    committed = json.loads((RESULTS / "encode.json").read_text())
+    assert targets(committed).strip() in (BENCHMARKS.parent / "docs" / "encoder.md").read_text()
+    assert (RESULTS / "encode.md").read_text() == report(committed)
