@@ -6,6 +6,7 @@ Imports every room below it. Invariant: it answers from one generation, however 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import threading
 import time
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 DEFAULT_RERANK = 100
 _EXPORT_BATCH = 1024
 _SEARCH_THREADS = 2
+_LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
 logger = logging.getLogger("m3search")
 
 
@@ -438,15 +440,8 @@ def _allowed(snapshot: Snapshot, ids: Iterable[str | int] | None) -> tuple[Allow
 
 
 def _wanted(k: int, options: SearchOptions, allowed: int | None) -> Wanted:
-    limits = Limits(
-        options.get("offset", 0),
-        options.get("rerank", DEFAULT_RERANK),
-        options.get("fusion", "raw"),
-        options.get("missing", "complete"),
-        options.get("depth"),
-        options.get("max_ms"),
-        options.get("max_candidates"),
-    )
+    given = {name: options[name] for name in _LIMITS if name in options}  # type: ignore[literal-required]
+    limits = Limits(**{"rerank": DEFAULT_RERANK, **given})
     return Wanted(
         k,
         options.get("weights"),

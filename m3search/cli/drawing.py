@@ -1,43 +1,48 @@
-"""Drawing: explanations on the terminal, as trees."""
+"""Drawing: plans and explanations on the terminal, as trees."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from m3search.cli.terminal import output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.text import Text
     from rich.tree import Tree as RichTree
 
     from m3search.planning import Plan
-    from m3search.records import Hits
+    from m3search.records import Hits, Tree
 
 
 def draw_explanation(hits: Hits) -> None:
     """The plan with what became of it, and every hit's parts."""
-    screen = output()
     for explained in (hits, *hits):
-        screen.print(_rich(explained.explain().tree()))
-        screen.print()
+        _draw(explained.explain().tree())
+        output().print()
 
 
 def draw_plan(plan: Plan) -> None:
     """A plan that was not run."""
-    output().print(str(plan), markup=False)
+    _draw(plan.tree())
 
 
-def _rich(tree: Any) -> RichTree:  # noqa: ANN401 - lines with branches
+def _draw(tree: Tree) -> None:
+    from rich.tree import Tree as RichTree
+
+    root = RichTree(_line(tree.text), guide_style="dim")
+    _grow(root, tree.branches)
+    output().print(root)
+
+
+def _grow(node: RichTree, branches: Sequence[Tree]) -> None:
+    for branch in branches:
+        _grow(node.add(_line(branch.text)), branch.branches)
+
+
+def _line(text: str) -> Text:
     from rich.text import Text
-    from rich.tree import Tree
 
-    def grow(node: RichTree, branches: Any) -> None:  # noqa: ANN401
-        for branch in branches:
-            grow(node.add(_line(branch.text)), branch.branches)
-
-    def _line(text: str) -> Text:
-        head, colon, rest = text.partition(": ")
-        return Text(head, style="bold").append(colon + rest, style="not bold")
-
-    root = Tree(_line(tree.text), guide_style="dim")
-    grow(root, tree.branches)
-    return root
+    head, colon, rest = text.partition(": ")
+    return Text(head, style="bold").append(colon + rest, style="not bold")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from m3search.analysis.analyzer import Analyzer
 from m3search.errors import InputError, WeightsError
-from m3search.records import LEGS, PRESETS, Weights, WeightsLike
-from m3search.storage import DenseSettings, IndexConfig, check_codec
+from m3search.records import LEGS, PRESETS, Weights, WeightsLike, check_codec
+from m3search.storage import DenseSettings, IndexConfig
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder

@@ -48,8 +48,7 @@ def answer(
     """
     if prepared.query is None and prepared.plan.strategy is not Strategy.BROWSE:
         return Hits([], statistics={"seconds": time.perf_counter() - started})
-    ranking = rank(prepared.query, snapshot, allowed, prepared.plan)
-    ranking.trace.encode_seconds = prepared.encode_seconds
+    ranking = rank(prepared.query, snapshot, allowed, prepared.plan, prepared.encode_seconds)
     places = range(prepared.plan.offset, min(len(ranking), prepared.plan.wanted))
     kept = prepared if explain else None
     return page(ranking, snapshot, places, prepared.plan.offset, started, kept, spelling)
@@ -80,8 +79,7 @@ def page(
         maker = _Maker(ranking, snapshot, places, before, explained_query, spelling)
         hits = LazyHits([ranking.found.ids[at] for at in places], maker)
     seconds = time.perf_counter() - started
-    steps = {**ranking.statistics["steps"], "encode": ranking.trace.encode_seconds}
-    statistics = {**ranking.statistics, "steps": steps, "seconds": seconds}
+    statistics = {**ranking.statistics, "seconds": seconds}
     explanation = None if explained_query is None else Explanation.of(ranking, seconds)
     return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics, explanation)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from m3search.planning.plan import Plan
 from m3search.planning.trace import Round, Trace
-from m3search.planning.tree import Tree
+from m3search.records import Tree
 from m3search.retrieval.matches import BestToken, Match, best_tokens, bm25_matches, lexical_matches
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Explanation:
     def tree(self) -> Tree:
         """As a tree of lines."""
         plan, trace = self.plan, self.trace
-        root = Tree(f"{plan.lines()[0]} in {_ms(self.seconds)}: {self.guarantee}")
+        root = Tree(f"{plan.title} in {_ms(self.seconds)}: {self.guarantee}")
         if trace.encode_seconds:
             root.add(f"encode the query: {_ms(trace.encode_seconds)}")
         for number, one in enumerate(trace.rounds, start=1):
@@ -114,7 +114,7 @@ def _add_round(root: Tree, number: int, one: Round, plan: Plan) -> None:
         f"complete: {one.candidates:,} candidates, {one.kept:,} kept, scores computed: {completed}: "
         f"{_ms(one.complete_seconds)}"
     )
-    kth = "too few documents" if one.kth_score is None else f"score {one.kth_score:.6f} at rank {plan.documents:,}"
+    kth = "too few documents" if one.kth_score is None else f"score {one.kth_score:.6f} at rank {one.documents:,}"
     bound = "nothing unseen" if one.bound == -math.inf else f"unseen at most {one.bound:.6f}"
     slack = f" (± {one.slack:.1g})" if one.slack else ""
     node.add(f"certify: {kth}, {bound}{slack}: {one.proven or 'not proven'}: {_ms(one.certify_seconds)}")

@@ -131,7 +131,7 @@ def _ask(
     if guarantee is not None and not nothing_left and any(found.approximate for found in proposals.values()):
         guarantee = Guarantee.CANDIDATES
     report = Round(
-        depth, asked, candidates, len(docids), completed, bound, slack, kth, guarantee, halfway - started,
+        plan.documents, depth, asked, candidates, len(docids), completed, bound, slack, kth, guarantee, halfway - started,
         time.perf_counter() - halfway,
     )  # fmt: skip
     return Stage(report, pool, best, guarantee)
@@ -194,7 +194,7 @@ def _whole(
     kth = float(pool.scores[best[plan.documents - 1]]) if len(best) >= plan.documents else None
     started, halfway = times
     report = Round(
-        plan.depth if asked else 0, asked, len(docids), len(pool.docids), completed, -math.inf, 0.0, kth, guarantee,
-        halfway - started, time.perf_counter() - halfway,
+        plan.documents, plan.depth if asked else 0, asked, len(docids), len(pool.docids), completed, -math.inf, 0.0, kth,
+        guarantee, halfway - started, time.perf_counter() - halfway,
     )  # fmt: skip
     return Stage(report, pool, best, guarantee)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from m3search.planning.fusion import RAW, Fusion
+from m3search.records import Tree
 
 LARGEST_K = 10**7
 
@@ -125,27 +126,31 @@ class Plan:
         }
 
     def __str__(self) -> str:
-        head, *steps = self.lines()
-        return "\n".join([head, *(f"├─ {step}" for step in steps[:-1]), *(f"└─ {step}" for step in steps[-1:])])
+        return str(self.tree())
 
-    def lines(self) -> list[str]:
-        """The plan in words: what is wanted, then a line a step."""
+    @property
+    def title(self) -> str:
+        """What is wanted, and how it is settled."""
         span = f"top {self.k:,}" if not self.offset else f"ranks {self.offset + 1:,} to {self.wanted:,}"
-        made = [f"{span}: {self.strategy}"]
+        return f"{span}: {self.strategy}"
+
+    def tree(self) -> Tree:
+        """The plan in words, a line a step."""
+        root = Tree(self.title)
         if self.strategy is Strategy.BROWSE:
-            return made
+            return root
         for leg, weight in self.first.items():
             asked = "scores every allowed passage"
             if self.depths[leg]:
                 asked = f"proposes {self.depths[leg]:,}" + (f", then {self.start:,}" if self.attempt else "")
-            made.append(f"{leg}, weight {weight:g}: {asked}")
-        made.append(f"{self.fusion}" + ("" if self.fusion.missing == "zero" else ", every candidate completed"))
+            root.add(f"{leg}, weight {weight:g}: {asked}")
+        root.add(f"{self.fusion}" + ("" if self.fusion.missing == "zero" else ", every candidate completed"))
         if self.strategy is Strategy.BLEND:
-            made.append("certificate: twice as deep until no unseen document can belong to the answer" + self._limits())
+            root.add("certificate: twice as deep until no unseen document can belong to the answer" + self._limits())
         if self.reranks:
             weights = ", ".join(f"{leg} {weight:g}" for leg, weight in self.weights.items())
-            made.append(f"rerank of {self.rerank:,} documents by {weights}")
-        return made
+            root.add(f"rerank of {self.rerank:,} documents by {weights}")
+        return root
 
     def _limits(self) -> str:
         limits = [] if self.max_ms is None else [f"{self.max_ms:g} ms"]

@@ -121,24 +121,32 @@ class Ranking:
         ]
 
 
-def rank(query: Query | None, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Ranking:
-    """Run a plan over the allowed passages of a snapshot; without a query, the plan is to browse."""
+def rank(query: Query | None, snapshot: Snapshot, allowed: Allowed, plan: Plan, encode_seconds: float = 0.0) -> Ranking:
+    """Run a plan over the allowed passages of a snapshot; without a query, the plan is to browse.
+
+    Args:
+        query: what is asked.
+        snapshot: what is searched.
+        allowed: as legs get it.
+        plan: what to do.
+        encode_seconds: that went into the query before, for the trace.
+    """
     started = time.perf_counter()
     if query is None:
         return _browsed(snapshot, allowed, plan, started)
     stage, guarantee, rounds = settle(query, snapshot, allowed, plan, started)
-    trace = Trace(list(rounds))
+    trace = Trace(list(rounds), encode_seconds=encode_seconds)
     before = time.perf_counter()
     if plan.borders:
         list_ = _with_earlier_pages(query, snapshot, allowed, plan, stage, trace, started)
     else:
         list_ = _List.of(snapshot, stage.pool, stage.best, plan.documents if plan.reranks else plan.wanted)
-    trace.order_seconds = time.perf_counter() - before
+    trace.order_seconds = time.perf_counter() - before - sum(one.seconds for one in trace.rounds[: -len(rounds)])
     if plan.reranks:
         columns, guarantee = _reranked(query, snapshot, allowed, plan, list_, guarantee, trace, started)
     else:
         columns = list_.columns(plan.wanted)
-    trace.seconds = time.perf_counter() - started
+    trace.seconds = encode_seconds + time.perf_counter() - started
     return Ranking(
         plan=plan,
         found=columns.found,

@@ -34,6 +34,7 @@ class Round:
     """One time that the legs were asked.
 
     Attributes:
+        documents: that had to be settled.
         depth: candidates that each was asked for.
         legs: what each gave.
         candidates: different passages among these.
@@ -47,6 +48,7 @@ class Round:
         certify_seconds: for order and certificate.
     """
 
+    documents: int
     depth: int
     legs: Mapping[str, Asked]
     candidates: int
@@ -58,6 +60,11 @@ class Round:
     proven: str | None
     complete_seconds: float
     certify_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return sum(one.seconds for one in self.legs.values()) + self.complete_seconds + self.certify_seconds
 
 
 @dataclass(slots=True)
@@ -71,7 +78,7 @@ class Trace:
         encode_seconds: for the query's encodings.
         rerank_seconds: for these documents.
         order_seconds: for ids and the last order.
-        seconds: from the query to the answer.
+        seconds: from the text to the ranking.
     """
 
     rounds: list[Round] = field(default_factory=list)

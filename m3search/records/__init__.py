@@ -8,9 +8,12 @@ from m3search.records.document import Document
 from m3search.records.encodings import Encodings, lexical_matching_score
 from m3search.records.hits import Hit, Hits, LazyHits
 from m3search.records.identity import EncoderIdentity
+from m3search.records.token_codes import CODECS, TokenCodes, check_codec
+from m3search.records.tree import Tree
 from m3search.records.weights import LEGS, PRESETS, Weights, WeightsLike
 
 __all__ = [
+    "CODECS",
     "LEGS",
     "PRESETS",
     "Candidates",
@@ -20,7 +23,10 @@ __all__ = [
     "Hit",
     "Hits",
     "LazyHits",
+    "TokenCodes",
+    "Tree",
     "Weights",
     "WeightsLike",
+    "check_codec",
     "lexical_matching_score",
 ]

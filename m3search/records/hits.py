@@ -10,13 +10,14 @@ from typing import Any, Protocol, overload
 
 from m3search.errors import QueryError
 from m3search.records.document import Document
+from m3search.records.tree import Tree
 
 
 class Explained(Protocol):
     """Why something is as it is; ``print`` draws it as a tree."""
 
-    def tree(self) -> Any:  # noqa: ANN401 - the planner's
-        """Lines with ``text``, and ``branches`` of the same kind."""
+    def tree(self) -> Tree:
+        """As lines under lines."""
         ...
 
     def to_dict(self) -> dict[str, Any]:

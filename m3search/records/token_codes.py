@@ -19,7 +19,7 @@ beside them the sign of every component, one bit."""
 
 _LARGEST = np.float32(127)
 _LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / _LARGEST, np.float32(0))  # 127 times as much is still finite
-_WORD = 32
+SIGNS_PER_WORD = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class TokenCodes(Sequence["NDArray[np.float32]"]):
             or self.codes.dtype != wanted
             or parts != (self.codec != "bf16", self.codec == "int8+bits")
             or (self.scales is not None and self.scales.shape != (tokens,))
-            or (self.signs is not None and self.signs.shape != (tokens, -(-self.codes.shape[1] // _WORD)))
+            or (self.signs is not None and self.signs.shape != (tokens, -(-self.codes.shape[1] // SIGNS_PER_WORD)))
             or not len(self.ends)
             or self.ends[0] != 0
             or self.ends[-1] != tokens
@@ -77,7 +77,7 @@ class TokenCodes(Sequence["NDArray[np.float32]"]):
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(one) for one in vectors], dtype=np.int64)])
         codes = np.empty((ends[-1], dim), np.uint16 if codec == "bf16" else np.int8)
         scales = None if codec == "bf16" else np.empty(ends[-1], np.float32)
-        signs = np.empty((ends[-1], -(-dim // _WORD)), np.uint32) if codec == "int8+bits" else None
+        signs = np.empty((ends[-1], -(-dim // SIGNS_PER_WORD)), np.uint32) if codec == "int8+bits" else None
         # text by text: what is made on the way stays small
         for start, stop, one in zip(ends[:-1], ends[1:], vectors, strict=True):
             if scales is None:
@@ -134,9 +134,7 @@ class TokenCodes(Sequence["NDArray[np.float32]"]):
             raise IndexError(f"text {row} of {len(self)}")
         row %= len(self)
         part = slice(self.ends[row], self.ends[row + 1])
-        if self.scales is None:
-            return (self.codes[part].astype(np.uint32) << 16).view(np.float32)
-        return np.asarray(self.codes[part].astype(np.float32) * self.scales[part, None], np.float32)
+        return decoded(self.codes[part], None if self.scales is None else self.scales[part])
 
 
 def check_codec(codec: str) -> str:
@@ -150,6 +148,14 @@ def check_codec(codec: str) -> str:
     return codec
 
 
+def decoded(codes: NDArray[Any], scales: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """f32[t, dim] of codes i8[t, dim] and scales f32[t], or of u16[t, dim] and no scales."""
+    if scales is None:
+        return (codes.astype(np.uint32) << 16).view(np.float32)
+    vectors: NDArray[np.float32] = codes.astype(np.float32) * scales[:, None]
+    return vectors
+
+
 def to_int8(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Codes i8[t, dim] and scales f32[t] of f32[t, dim]; a scale is 1/127 of the largest component of its token."""
     scales = np.minimum(np.abs(vectors).max(axis=1, initial=0) / _LARGEST, _LARGEST_SCALE)
@@ -161,7 +167,7 @@ def to_int8(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
 def sign_words(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
     """u32[t, ceil(dim / 32)]: a bit for every component of f32[t, dim] that is above 0, the first one lowest."""
     bits = np.packbits(vectors > 0, axis=1, bitorder="little")
-    words = np.zeros((len(vectors), -(-vectors.shape[1] // _WORD) * (_WORD // 8)), np.uint8)
+    words = np.zeros((len(vectors), -(-vectors.shape[1] // SIGNS_PER_WORD) * (SIGNS_PER_WORD // 8)), np.uint8)
     words[:, : bits.shape[1]] = bits
     return words.view("<u4")
 

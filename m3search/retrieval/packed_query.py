@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from m3search.records.token_codes import sign_words
 from m3search.retrieval.product_tile import LANES, PER_STEP
-from m3search.storage.token_vectors import sign_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

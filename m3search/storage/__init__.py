@@ -20,11 +20,9 @@ from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SealedSegment, SegmentWriter, id_hash
 from m3search.storage.snapshot import Snapshot
 from m3search.storage.summary import summary
-from m3search.storage.token_vectors import CODECS, check_codec
 
 __all__ = [
     "BLOCK",
-    "CODECS",
     "FORMAT_VERSION",
     "GROUP",
     "LARGEST_IMPACT",
@@ -48,7 +46,6 @@ __all__ = [
     "SegmentWriter",
     "Snapshot",
     "block_arrays",
-    "check_codec",
     "check_index",
     "copy_index",
     "id_hash",

@@ -1,8 +1,7 @@
-"""TokenVectors: the ColBERT vectors of a segment, in a storage codec.
+"""TokenVectors: the ColBERT vectors of a segment, as files.
 
-Owns the codecs; imports the array file. "int8" has a byte a component and a scale a token, 1/127 of its largest component;
-"bf16" the upper half of each float32; "int8+bits" is int8 and beside it the sign of every component, one bit, in a file of its
-own, so that a first look reads nothing else. Invariant: what `decode` returns is a function of the stored bytes alone, so
+Imports the codecs (`records/token_codes.py`) and the array file. The signs of "int8+bits" have a file of their own, so that a
+first look reads nothing else. Invariant: what `decode` returns is a function of the stored bytes alone, so
 scores do not depend on where a passage lies.
 """
 
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m3search.errors import CorruptionError, InputError
+from m3search.errors import CorruptionError
+from m3search.records import check_codec
+from m3search.records.token_codes import SIGNS_PER_WORD, decoded, sign_words, to_bf16, to_int8
 from m3search.storage.array_file import ArrayFileWriter
 from m3search.storage.codec import check_ends, ends_of
 
@@ -22,24 +23,8 @@ if TYPE_CHECKING:
 
     from m3search.storage.directory import Directory
 
-CODECS = ("int8", "bf16", "int8+bits")
 LARGEST_SEGMENT = 2**26
 """Tokens that a segment is kept to: their scales stay in memory until it ends."""
-
-_LARGEST = np.float32(127)
-_LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / _LARGEST, np.float32(0))  # 127 times as much is still finite
-_WORD = 32
-
-
-def check_codec(codec: str) -> str:
-    """The codec, if there is one of this name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if codec not in CODECS:
-        raise InputError(f"there is no ColBERT codec {codec!r}: choose one of {', '.join(CODECS)}")
-    return codec
 
 
 def files_of(codec: str) -> tuple[str, ...]:
@@ -54,7 +39,7 @@ def has_signs(codec: str) -> bool:
 
 def token_bytes(dim: int, codec: str) -> int:
     """Bytes that a token takes on the disk."""
-    scale, signs = np.dtype(np.float32).itemsize, 4 * -(-dim // _WORD)
+    scale, signs = np.dtype(np.float32).itemsize, 4 * -(-dim // SIGNS_PER_WORD)
     return {"int8": dim + scale, "bf16": 2 * dim, "int8+bits": dim + scale + signs}[check_codec(codec)]
 
 
@@ -70,7 +55,7 @@ class TokenVectorsWriter:
                 self._files[suffix] = ArrayFileWriter(directory, f"{segment}.{suffix}")
             self._files["colbert"].begin("codes", "<u2" if codec == "bf16" else "|i1", dim)
             if has_signs(codec):
-                self._files["signs"].begin("signs", "<u4", -(-dim // _WORD))
+                self._files["signs"].begin("signs", "<u4", -(-dim // SIGNS_PER_WORD))
         except BaseException:
             self.discard()
             raise
@@ -158,7 +143,7 @@ class TokenVectors:
         shapes = {
             "codes": ((tokens, dim), "u2" if codec == "bf16" else "i1"),
             "scales": ((tokens,), "f4"),
-            "signs": ((tokens, -(-dim // _WORD)), "u4"),
+            "signs": ((tokens, -(-dim // SIGNS_PER_WORD)), "u4"),
             "ends": ((passages + 1,), "i8"),
         }
         for name, array in arrays.items():
@@ -173,11 +158,7 @@ class TokenVectors:
     def decode(self, passage: int) -> NDArray[np.float32]:
         """The vectors f32[t, dim] of a passage's tokens."""
         start, stop = self.ends[passage], self.ends[passage + 1]
-        codes = self.codes[start:stop]
-        if self.scales is None:
-            return (codes.astype(np.uint32) << 16).view(np.float32)
-        scales: NDArray[np.float32] = self.scales[start:stop, None]
-        return codes.astype(np.float32) * scales
+        return decoded(self.codes[start:stop], None if self.scales is None else self.scales[start:stop])
 
 
 def _runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -186,26 +167,3 @@ def _runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Iterator[tuple
         breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
         firsts, lasts = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(starts)]]) - 1
         yield from zip(starts[firsts].tolist(), stops[lasts].tolist(), strict=True)
-
-
-def to_int8(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Codes i8[t, dim] and scales f32[t] of f32[t, dim]."""
-    scales = np.minimum(np.abs(vectors).max(axis=1, initial=0) / _LARGEST, _LARGEST_SCALE)
-    safe = np.where(scales > 0, scales, 1)[:, None]
-    # at the ends of float32 a scale is rounded so much that what it divides may pass 127
-    return np.clip(np.rint(vectors / safe), -_LARGEST, _LARGEST).astype(np.int8), scales
-
-
-def sign_words(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """u32[t, ceil(dim / 32)]: a bit for every component of f32[t, dim] that is above 0, the first one lowest."""
-    bits = np.packbits(vectors > 0, axis=1, bitorder="little")
-    words = np.zeros((len(vectors), -(-vectors.shape[1] // _WORD) * (_WORD // 8)), np.uint8)
-    words[:, : bits.shape[1]] = bits
-    return words.view("<u4")
-
-
-def to_bf16(vectors: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The upper half of each float32, rounded to nearest, ties to even; the largest stay finite."""
-    bits = np.ascontiguousarray(vectors, np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return np.where(rounded & 0x7FFF == 0x7F80, rounded - 1, rounded).astype(np.uint16)

@@ -10,11 +10,13 @@ from hard_data import adversarial, random_query
 
 from m3search import Document, Encodings, Index, errors
 from m3search.planning.cursor import Cursor
+from m3search.planning.explanation import Explanation
 from m3search.planning.fusion import Fusion
 from m3search.planning.plan import Strategy
 from m3search.planning.planner import Limits, make_plan
 from m3search.planning.preparation import Prepared
 from m3search.planning.ranking import rank
+from m3search.retrieval import Query
 
 LEGS = ("dense", "lexical", "bm25", "colbert")
 
@@ -134,3 +136,18 @@ def test_later_pages_are_found_together(snapshot_of):
     ) as cursor:
         plans = [page.explain().plan.offset for page in cursor]
     assert len(set(plans)) < 7
+
+
+def test_what_was_done_for_earlier_pages_is_told_once(snapshot_of):
+    documents = [Document(f"d{number:03}", "zip file") for number in range(300)]  # all tie
+    snapshot = snapshot_of(documents, None, 100)
+    query = Query.of(None, {"zip": 1})
+    ranking = rank(query, snapshot, snapshot.allowed(None), plan(10, {"bm25": 1.0}, offset=75))
+    settled = [one.documents for one in ranking.trace.rounds]
+    assert set(settled) == {10, 20, 40, 80, 160}
+    assert settled == sorted(settled)
+    for number in set(settled):
+        assert f"at rank {number:,}, " in str(Explanation.of(ranking, 1.0))
+    steps = ranking.trace.steps
+    known = sum(steps.pop("search").values()) + sum(steps.values()) - steps["overhead"]
+    assert known <= ranking.trace.seconds

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3search.storage.token_vectors import TokenVectors, sign_words, to_bf16, to_int8
+from m3search.records.token_codes import sign_words, to_bf16, to_int8
+from m3search.storage.token_vectors import TokenVectors
 
 
 def vectors(rows, dim, seed=0):

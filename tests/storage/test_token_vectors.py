@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from m3search.errors import CorruptionError, InputError
+from m3search.records import CODECS, check_codec
 from m3search.storage import token_vectors
 from m3search.storage.array_file import read_arrays
 from m3search.storage.directory import Directory
-from m3search.storage.token_vectors import CODECS, TokenVectors, TokenVectorsWriter, check_codec, files_of, token_bytes
+from m3search.storage.token_vectors import TokenVectors, TokenVectorsWriter, files_of, token_bytes
 
 DIM = 3
 
