@@ -15,9 +15,11 @@ import pytest
 from scipy import sparse
 
 from m3search import Encoder, Index
-from m3search.analysis.analyzer import Analyzer
 from m3search.evaluation import load_beir
 from m3search.indexing.sources import open_source
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from exact.brute_force import BM25
 
 FOLDER = os.environ.get("M3SEARCH_COLLECTIONS")
 NAMES = ("cranfield", "cisi", "cacm", "scifact")
@@ -55,9 +57,7 @@ class Collection:
         self.starts = np.cumsum(self.sizes) - self.sizes
         self.queries = list(load_beir(self.path).queries.values())[:QUERIES]
         self.encoded = Encoder.load("mini").encode(self.queries, query=True, colbert=True)
-        self.bm25 = BM25Oracle(
-            [d.content for d, size in zip(self.documents, self.sizes, strict=True) for _ in range(size)]
-        )
+        self.bm25 = BM25([d.content for d, size in zip(self.documents, self.sizes, strict=True) for _ in range(size)])
 
     def build(self, path, segment_size):
         """The same vectors in segments of another size."""
@@ -88,33 +88,6 @@ class Collection:
         if not {"dense", "colbert"} & set(weights):
             best = {key: score for key, score in best.items() if score > 0}
         return sorted(best.items(), key=lambda item: (-item[1], item[0]))
-
-
-class BM25Oracle:
-    """Lucene's BM25 divided by the query's upper bound, over a matrix of term frequencies."""
-
-    def __init__(self, texts):
-        self.analyzer = Analyzer("en")
-        self.terms, rows, columns, values = {}, [], [], []
-        for row, text in enumerate(texts):
-            for term, count in self.analyzer.counts(text).items():
-                rows.append(row)
-                columns.append(self.terms.setdefault(term, len(self.terms)))
-                values.append(count)
-        shape = (len(texts), len(self.terms))
-        self.counts = sparse.coo_array((np.array(values, float), (rows, columns)), shape=shape).tocsc()
-        lengths = self.counts.sum(axis=1)
-        self.norms = 1.2 * (0.25 + 0.75 * lengths / lengths.mean())
-
-    def scores(self, query):
-        scores, top, number = np.zeros(len(self.norms)), 0.0, len(self.norms)
-        for term, times in self.analyzer.counts(query).items():
-            if term in self.terms:
-                column = self.counts[:, [self.terms[term]]].toarray()[:, 0]
-                idf = times * np.log(1 + (number - (column > 0).sum() + 0.5) / ((column > 0).sum() + 0.5))
-                scores += idf * column / (column + self.norms)
-                top += idf
-        return scores / top if top else scores
 
 
 _encoded = {}

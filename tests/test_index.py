@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+from bm25_oracle import bm25_scores
 from scipy import sparse
 
 from m3search import Document, Encodings, Index, errors
-from m3search.analysis.analyzer import Analyzer
 from m3search.storage import IndexWriter, segment_writer
 
 WORDS = "zip archive read write socket http json parse thread lock queue file path time date random".split()
@@ -40,27 +40,6 @@ def stored(encodings):
     return np.where((weights >= 2.0**-14) & (weights <= 65504), half, weights)
 
 
-def bm25(documents, sizes, query):
-    """Lucene's BM25 over passages, divided by the query's upper bound; by the formula, one passage at a time."""
-    analyzer = Analyzer("en")
-    counts = [
-        analyzer.counts(document.text) for document, size in zip(documents, sizes, strict=True) for _ in range(size)
-    ]
-    lengths = [sum(count.values()) for count in counts]
-    average, number = np.mean(lengths), len(counts)
-    top, scores = 0.0, np.zeros(number)
-    for term, times in analyzer.counts(query).items():
-        frequency = sum(term in count for count in counts)
-        if not frequency:
-            continue
-        idf = times * np.log(1 + (number - frequency + 0.5) / (frequency + 0.5))
-        top += idf
-        for row, count in enumerate(counts):
-            tf = count.get(term, 0)
-            scores[row] += idf * tf / (tf + 1.2 * (0.25 + 0.75 * lengths[row] / average))
-    return scores / top if top else scores
-
-
 def oracle(documents, encodings, query, text, weights, alive):
     sizes = np.diff(encodings.offsets)
     kept = np.repeat(alive, sizes)
@@ -68,7 +47,7 @@ def oracle(documents, encodings, query, text, weights, alive):
     parts = {
         "dense": encodings.dense[kept].astype(np.float64) @ query.dense[0].astype(np.float64),
         "lexical": stored(encodings)[kept] @ query.lexical.toarray()[0].astype(np.float64),
-        "bm25": bm25(live, sizes[alive], text),
+        "bm25": bm25_scores(np.repeat([document.text for document in live], sizes[alive]).tolist(), text),
     }
     total = sum(weights.values())
     rows = sum(weight * parts[leg] for leg, weight in weights.items()) / total

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.machine import machine
+from common.progress import say
+
 import m3search
 from dense.collection import K, collection
 from dense.costs import costs
 from dense.engines import ENGINES, Engine, Ours
-from dense.measurement import measure, say
+from dense.measurement import measure
 from dense.plot import plot
 from dense.report import report
 from dense.targets import lines
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record: dict[str, Any] = {
         "m3search": m3search.__version__,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": _machine(),
+        "machine": machine(),
         "plan": {"dim": DIM, "k": K, "passes": args.passes, "seed": args.seed},
         "collections": [],
     }
@@ -91,18 +92,3 @@ def _write(record: dict[str, Any], out: Path, *, drawn: bool) -> None:
             plot(record, out.with_suffix(".svg"))
         except ModuleNotFoundError as error:
             say(f"no plot: {error}")
-
-
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }

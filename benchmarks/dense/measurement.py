@@ -9,12 +9,12 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from common.progress import say
 
 from dense.collection import Collection
 from dense.engines import Engine, UnavailableError
@@ -123,8 +123,3 @@ def _is_slow(engine: Engine, effort: int, queries: Any) -> bool:
     for query in queries:
         engine.search(engine.prepare(query, effort))
     return (time.process_time() - started) / len(queries) > _SLOW_MS / 1000
-
-
-def say(text: str) -> None:
-    """Progress, with the time, on standard error."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from common.markdown import ms, table
 
 from dense.targets import FLAT, RECALLS, Line, latency
 
@@ -23,7 +25,7 @@ def report(record: Mapping[str, Any], targets: Sequence[Line]) -> str:
     ]
     if targets:
         rows = [(line.what, line.asked, line.found) for line in targets]
-        parts += ["## Targets\n", _table(("what", "asked", "found"), rows, numbers=())]
+        parts += ["## Targets\n", table(("what", "asked", "found"), rows, numbers=())]
     for collection in record["collections"]:
         parts += _collection(collection, plan)
     return "\n".join(parts)
@@ -37,7 +39,7 @@ def _collection(collection: Mapping[str, Any], plan: Mapping[str, Any]) -> list[
     rows = [_row(name, row, its) for name, row in engines.items()]
     rows += [(name, reason, *[""] * (len(head) - 2)) for name, reason in collection["missing"].items()]
     efforts = [
-        (name, effort, f"{one['recall']:.4f}", *(_ms(one[f"{kind}_ms"]) for kind in ("median", "mean", "p95")))
+        (name, effort, f"{one['recall']:.4f}", *(ms(one[f"{kind}_ms"]) for kind in ("median", "mean", "p95")))
         for name, row in engines.items()
         for effort, one in row["efforts"].items()
     ]
@@ -46,9 +48,9 @@ def _collection(collection: Mapping[str, Any], plan: Mapping[str, Any]) -> list[
         f"{collection['queries']} queries. The vectors alone are {vectors:,.0f} MB. hnswlib's and usearch's indexes hold them,",
         "usearch i8's as bytes. m3search's hold bytes too, and what they propose is scored from the stored vectors: the same",
         f"{vectors:,.0f} MB again, mapped, of which a query reads a few rows.\n",
-        _table(head, rows, numbers=range(1, len(head))),
+        table(head, rows, numbers=range(1, len(head))),
         *_notes(engines),
-        _table(("engine", "effort", "recall@10", "median ms", "mean ms", "p95 ms"), efforts, numbers=range(1, 6)),
+        table(("engine", "effort", "recall@10", "median ms", "mean ms", "p95 ms"), efforts, numbers=range(1, 6)),
     ]
 
 
@@ -70,16 +72,4 @@ def _row(name: str, row: Mapping[str, Any], hnswlib: int | None) -> tuple[str, .
     times = [latency(row, recall) for recall in RECALLS]
     share = "" if hnswlib is None else f"{row['bytes'] / hnswlib:.2f}"
     build = "" if name == FLAT else f"{row['build_seconds']:,.0f}"
-    return (name, *("-" if one is None else _ms(one) for one in times), f"{row['bytes'] / 1e6:,.0f}", share, build)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int]) -> str:
-    """A Markdown table; the columns `numbers` are set to the right."""
-    right = set(numbers)
-    rule = "".join("---:|" if column in right else "---|" for column in range(len(head)))
-    made = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
-    return "\n".join([made[0], f"|{rule}", *made[1:], ""])
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    return (name, *("-" if one is None else ms(one) for one in times), f"{row['bytes'] / 1e6:,.0f}", share, build)

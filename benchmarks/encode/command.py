@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.machine import machine
 
 from encode import lexical
 from encode.checkpoint import Shape, checkpoint, mini_for_flagembedding, texts
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parsed(arguments)
     out: Path = args.out
     record = json.loads(out.with_suffix(".json").read_text()) if out.with_suffix(".json").exists() else {}
-    record |= {"date": time.strftime("%Y-%m-%d"), "machine": _machine()}
+    record |= {"date": time.strftime("%Y-%m-%d"), "machine": {**machine(), "versions": _versions()}}
     args.cache.mkdir(parents=True, exist_ok=True)
     for name in args.tables:
         TABLES[name](args, record)
@@ -168,18 +167,11 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    found = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+def _versions() -> dict[str, str]:
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "absent"
-    return {
-        "cpu": found[0] if found else platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": versions,
-    }
+    return versions

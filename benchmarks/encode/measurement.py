@@ -6,13 +6,13 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from common.progress import say
 
 BENCHMARKS = Path(__file__).parent.parent
 
@@ -115,8 +115,3 @@ def memory(process: Process, texts: Sequence[str], scratch: Path) -> dict[str, f
     path.write_text(json.dumps(list(texts)))
     say(f"{process.name}: memory of {len(texts):,} texts")
     return process.ask("everything", path)
-
-
-def say(what: str) -> None:
-    """Tells on stderr."""
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from common.markdown import table
 
 from encode.contestants import FLAG
 from encode.targets import lines
@@ -28,19 +30,19 @@ def report(record: Mapping[str, Any]) -> str:
         where,
         HOW,
         "## Targets\n",
-        _table(("what", "asked", "found"), targets, ()),
+        table(("what", "asked", "found"), targets, ()),
     ]
-    for table in record.get("throughput", []):
+    for one in record.get("throughput", []):
         head = (
             "",
             "tokens / CPU s",
-            f"times {table['against']}",
+            f"times {one['against']}",
             "correlation",
             "least cosine",
             "largest difference",
             "passes",
         )
-        base = table["contestants"][table["against"]]["tokens_per_second"]
+        base = one["contestants"][one["against"]]["tokens_per_second"]
         rows = [
             (
                 name,
@@ -51,17 +53,17 @@ def report(record: Mapping[str, Any]) -> str:
                 f"{row['largest_difference']:.1e}",
                 str(row["passes"]),
             )
-            for name, row in table["contestants"].items()
+            for name, row in one["contestants"].items()
         ]
-        lengths = f"{table['texts']:,} texts of 8 to 512 tokens, {table['tokens']:,} tokens"
-        parts += [f"## {table['shape']}: {lengths}\n", _table(head, rows, range(1, len(head)))]
-    for table in record.get("latency", []):
-        base = table["seconds"][FLAG]
-        rows = [(name, f"{1000 * value:.2f}", f"{value / base:.2f}") for name, value in table["seconds"].items()]
-        parts += [f"## One query of 8 words: {table['model']}\n", _table(("", "CPU ms", f"of {FLAG}'s"), rows, (1, 2))]
+        lengths = f"{one['texts']:,} texts of 8 to 512 tokens, {one['tokens']:,} tokens"
+        parts += [f"## {one['shape']}: {lengths}\n", table(head, rows, range(1, len(head)))]
+    for one in record.get("latency", []):
+        base = one["seconds"][FLAG]
+        rows = [(name, f"{1000 * value:.2f}", f"{value / base:.2f}") for name, value in one["seconds"].items()]
+        parts += [f"## One query of 8 words: {one['model']}\n", table(("", "CPU ms", f"of {FLAG}'s"), rows, (1, 2))]
     if lexical := record.get("lexical"):
         rows = [(name, f"{1000 * value:.2f}") for name, value in lexical["seconds"].items()]
-        parts += ["## Lexical output of 32 x 512 tokens, after the forward pass\n", _table(("", "CPU ms"), rows, (1,))]
+        parts += ["## Lexical output of 32 x 512 tokens, after the forward pass\n", table(("", "CPU ms"), rows, (1,))]
     if memory := record.get("memory"):
         rows = [
             (name, f"{value / 2**20:,.0f}", f"{memory['seconds'][name]:.0f}") for name, value in memory["bytes"].items()
@@ -69,7 +71,7 @@ def report(record: Mapping[str, Any]) -> str:
         title = (
             f"## {memory['texts']:,} texts of {memory['tokens']} tokens with all three outputs ({memory['shape']})\n"
         )
-        parts += [title, _table(("", "peak MiB beyond the model", "CPU s"), rows, (1, 2))]
+        parts += [title, table(("", "peak MiB beyond the model", "CPU s"), rows, (1, 2))]
     if long := record.get("long"):
         rows = [
             (name, f"{one['bytes'] / 2**20:,.0f}", f"{one['resident'] / 2**20:,.0f}", f"{one['seconds']:.0f}")
@@ -78,17 +80,11 @@ def report(record: Mapping[str, Any]) -> str:
         head = ("", "peak MiB beyond the model", "MiB of the whole process", "CPU s")
         parts += [
             f"## A text of {long['tokens']:,} tokens in one piece ({long['shape']})\n",
-            _table(head, rows, (1, 2, 3)),
+            table(head, rows, (1, 2, 3)),
         ]
     return "\n".join(parts)
 
 
 def targets(record: Mapping[str, Any]) -> str:
     """What was asked and what was found."""
-    return _table(("what", "asked", "found"), [(line.what, line.asked, line.found) for line in lines(record)], ())
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int]) -> str:
-    aligned = set(right)
-    rule = "|".join("---:" if place in aligned else "---" for place in range(len(head)))
-    return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows), ""])
+    return table(("what", "asked", "found"), [(line.what, line.asked, line.found) for line in lines(record)], ())

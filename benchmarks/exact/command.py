@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.markdown import table as markdown
+from common.progress import say
 from numpy.typing import NDArray
 
 import m3search
@@ -98,7 +100,7 @@ def _open(folder: Path, path: Path, encoder: Encoder, *, fresh: bool) -> Index:
         except errors.IndexNotFoundError:
             pass
     path.parent.mkdir(parents=True, exist_ok=True)
-    _say(f"building {path}")
+    say(f"building {path}")
     return Index.build(
         open_source(folder), path, encoder=encoder, segment_size=SEGMENT_SIZE, overwrite=True, on_error="skip"
     )
@@ -111,7 +113,7 @@ def compared(index: Index, queries: Sequence[str], encoder: Encoder, seed: int) 
     depths: dict[int, list[int]] = {k: [] for k in KS}
     differing: list[str] = []
     for start in range(0, len(queries), _BATCH):
-        _say(f"{index.path.name}: {start:,} of {len(queries):,} queries")
+        say(f"{index.path.name}: {start:,} of {len(queries):,} queries")
         some = queries[start : start + _BATCH]
         encoded = encoder.encode(some, query=True)
         for row, text in enumerate(some):
@@ -163,7 +165,7 @@ def table(record: Mapping[str, Any]) -> str:
     """Markdown."""
     head = ["collection", "documents (passages)", "queries", "answers compared", "differing", "exact", "up to ties"]
     head += [f"depth, top {k}: median, p95" for k in KS]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    lines = [head]
     for name, one in record["collections"].items():
         counts: Counter[str] = Counter()
         for found in one["guarantees"].values():
@@ -179,9 +181,5 @@ def table(record: Mapping[str, Any]) -> str:
         f"{blended} blends ({', '.join(PRESETS)}, {RANDOM_BLENDS} of random weights), top {' and top '.join(map(str, KS))}; "
         f"flat dense index. An answer differs if a score is off by more than {record['within']:g} at any rank, or a hit has "
         "not its own score. Depth is what each leg was asked for when the certificate closed.\n\n"
-        + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        + markdown(lines[0], lines[1:], range(1, len(lines[0])))
     )
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

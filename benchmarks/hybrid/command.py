@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.machine import machine
+from common.progress import say
+from common.threads import one_thread
+
 import m3search
 from hybrid import encoded, truth, world
 from hybrid.collection import K, load
 from hybrid.engines import LARGE, OPTIONAL, PEERS, QUICK
-from hybrid.measurement import Plan, measure, say
+from hybrid.measurement import Plan, measure
 from hybrid.plot import plot
 from hybrid.report import report
 from hybrid.targets import lines
@@ -32,12 +33,12 @@ FEW = 200_000
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and writes; results are written after every collection."""
     args = _parsed(arguments)
-    _one_thread()
+    one_thread()
     plan = Plan(args.passes, args.seed, args.memory)
     record: dict[str, Any] = {
         "m3search": m3search.__version__,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": _machine(),
+        "machine": machine(),
         "plan": {"k": K, "passes": plan.passes, "queries": args.queries, "seed": plan.seed},
         "collections": [],
     }
@@ -138,26 +139,3 @@ def _write(record: dict[str, Any], out: Path, *, drawn: bool) -> None:
             plot(record, out.with_suffix(".svg"))
         except ModuleNotFoundError as error:
             say(f"no plot: {error}")
-
-
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }
-
-
-def _one_thread() -> None:
-    """What `benchmarks/hybrid.py` sets holds for libraries that are imported after it; these have a switch too."""
-    if "faiss" in sys.modules:
-        sys.modules["faiss"].omp_set_num_threads(1)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)

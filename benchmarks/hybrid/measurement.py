@@ -8,7 +8,6 @@ the median of its queries.
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from common.progress import say
 from lexical.engine import UnavailableError
 
 from hybrid.collection import Collection, Query
@@ -189,8 +189,3 @@ def _accounted(accounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             name: float(np.median([one["steps_ms"].get(name, 0.0) for one in accounts])) for name in names
         }
     return made
-
-
-def say(text: str) -> None:
-    """Progress, with the time, on standard error."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from common.markdown import ms, table
 
 from hybrid.collection import DENSE, LEXICAL
 from hybrid.targets import Line
@@ -29,7 +31,7 @@ def report(record: Mapping[str, Any], targets: Sequence[Line]) -> str:
     ]
     if targets:
         rows = [(line.what, line.asked, line.found) for line in targets]
-        parts += ["## Targets\n", _table(("what", "asked", "found"), rows, numbers=())]
+        parts += ["## Targets\n", table(("what", "asked", "found"), rows, numbers=())]
     for collection in record["collections"]:
         parts += _collection(collection)
     return "\n".join(parts)
@@ -49,7 +51,7 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
     rows = [_row(name, row) for name, row in engines.items()]
     rows += [(name, reason, *[""] * (len(head) - 2)) for name, reason in collection["missing"].items()]
     points = [
-        (name, setting, f"{one['overlap']:.4f}", f"{one['worst']:.1f}", *(_ms(one[time]) for time in _TIMES))
+        (name, setting, f"{one['overlap']:.4f}", f"{one['worst']:.1f}", *(ms(one[time]) for time in _TIMES))
         for name, row in engines.items()
         for setting, one in row["points"].items()
     ]
@@ -61,9 +63,9 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
         f"Of the true top 10 dense alone finds {about['dense alone']:.3f}, lexical alone {about['lexical alone']:.3f}.",
         "Times are CPU ms; memory is what a fresh process takes more after opening and 50 queries than before, and what of it",
         "are pages of files that the system can drop; build is CPU seconds.\n",
-        _table(head, rows, numbers=range(2, len(head))),
+        table(head, rows, numbers=range(2, len(head))),
         *_accounts(engines),
-        _table(
+        table(
             ("engine", "setting", "overlap@10", "worst query", "p50", "mean", "p95", "wall p50"),
             points,
             numbers=range(2, 8),
@@ -82,10 +84,10 @@ def _row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     times = []
     for overlap in OVERLAPS:
         reached = [point["median_ms"] for point in points if point["overlap"] >= overlap]
-        times.append(_ms(min(reached)) if reached else "-")
+        times.append(ms(min(reached)) if reached else "-")
     memory = row["memory"]
     size = (_mb(memory["rss"]), _mb(memory["rss"] - memory["anonymous"])) if memory else ("", "")
-    figures = (f"{best['overlap']:.4f}", *times, _ms(best["median_ms"]), _ms(best["p95_ms"]))
+    figures = (f"{best['overlap']:.4f}", *times, ms(best["median_ms"]), ms(best["p95_ms"]))
     return (name, row["kind"], *figures, *size, _mb(row["bytes"]), f"{row['build_seconds']:,.1f}")
 
 
@@ -99,18 +101,6 @@ def _accounts(engines: Mapping[str, Any]) -> list[str]:
                 steps = ", ".join(f"{step} {value:.3f}" for step, value in one.get("steps_ms", {}).items())
                 made.append(f"- {name}, {setting}: {shares}" + (f"; median ms of steps: {steps}" if steps else ""))
     return [*made, ""] if made else []
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int]) -> str:
-    """A Markdown table; the columns `numbers` are set to the right."""
-    right = set(numbers)
-    rule = "".join("---:|" if column in right else "---|" for column in range(len(head)))
-    made = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
-    return "\n".join([made[0], f"|{rule}", *made[1:], ""])
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def _mb(count: float) -> str:

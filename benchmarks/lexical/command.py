@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from common.machine import machine
+from common.progress import say
+from common.threads import one_thread
 
 import m3search
 from lexical import bm25_texts, generated
@@ -18,7 +19,7 @@ from lexical.brief import brief
 from lexical.collection import Collection, cached, load
 from lexical.engines import OPTIONAL, PEERS, SLOW
 from lexical.engines.ours import LEG, Ours
-from lexical.measurement import Plan, measure, say
+from lexical.measurement import Plan, measure
 from lexical.opening import measured
 from lexical.plot import plot
 from lexical.report import report
@@ -32,13 +33,13 @@ QUICK_DOCUMENTS, QUICK_QUERIES, QUICK_PASSES = 20_000, 20, 2
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and writes; results are written after every collection."""
     args = _parsed(arguments)
-    _one_thread()
+    one_thread()
     peers = {**PEERS, LEG: Ours(args.segment_size, kept=args.keep)}
     plan = Plan(ks=tuple(args.ks), passes=args.passes, seed=args.seed)
     record: dict[str, Any] = {
         "m3search": m3search.__version__,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": _machine(),
+        "machine": machine(),
         "plan": {"ks": list(plan.ks), "passes": plan.passes, "queries": args.queries, "seed": plan.seed},
         "collections": {},
     }
@@ -134,26 +135,3 @@ def _write(record: dict[str, Any], out: Path, *, drawn: bool) -> None:
             plot(record, out.with_suffix(".svg"))
         except ModuleNotFoundError as error:
             say(f"no plot: {error}")
-
-
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }
-
-
-def _one_thread() -> None:
-    """What `benchmarks/lexical.py` sets holds for libraries that are imported after it; these have a switch too."""
-    if "faiss" in sys.modules:
-        sys.modules["faiss"].omp_set_num_threads(1)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)

@@ -9,7 +9,6 @@ thread counts; a query's time is the median of its passes.
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.progress import say
 
 from lexical.collection import Collection
 from lexical.engine import Engine, Opened, Peer, UnavailableError
@@ -176,8 +176,3 @@ def _terms(collection: Collection) -> int:
     for _, block in collection.blocks():
         there[block.indices] = True
     return int(there.sum())
-
-
-def say(text: str) -> None:
-    """Progress, with the time, on standard error."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from common.markdown import ms, table
+
 from lexical.engines.ours import LEG
 from lexical.targets import Line
 from lexical.texts import DEBIAN
@@ -22,7 +24,7 @@ def report(record: Mapping[str, Any], lines: Sequence[Line]) -> str:
     ]
     if lines:
         rows = [(line.what, line.asked, line.found) for line in lines]
-        parts += ["## Targets\n", _table(("what", "asked", "found"), rows, numbers=())]
+        parts += ["## Targets\n", table(("what", "asked", "found"), rows, numbers=())]
     for collection in record["collections"].values():
         parts += _collection(collection)
     return "\n".join(parts)
@@ -43,17 +45,17 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
     parts = [
         f"## {collection['about']['title'].capitalize()}\n",
         f"{_counts(collection)}{_sources(collection['about'])}\n",
-        _table(head, rows, numbers=range(1, len(head))),
+        table(head, rows, numbers=range(1, len(head))),
     ]
     if LEG in engines and len(engines) > 1:
         ours = engines[LEG]["k"]
         ratios = [(name, *_ratios(row["k"], ours)) for name, row in engines.items() if name != LEG]
         head = [f"its time / {LEG}'s: median, mean", *(f"top {k}" for k in ks)]
-        parts.append(_table(head, ratios, numbers=range(1, len(head))))
+        parts.append(table(head, ratios, numbers=range(1, len(head))))
     if duels := {name: row["duel"] for name, row in engines.items() if "duel" in row}:
         rows = [(name, *_duel(one.values())) for name, one in duels.items()]
         parts.append(
-            _table((f"it and {LEG} alone: median ms of both, ratio", *(f"top {k}" for k in ks)), rows, (1, 2, 3))
+            table((f"it and {LEG} alone: median ms of both, ratio", *(f"top {k}" for k in ks)), rows, (1, 2, 3))
         )
     opening = collection.get("opening")
     if opening:
@@ -80,7 +82,7 @@ def _sources(about: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, row: Mapping[str, Any], ks: Sequence[str], postings: int) -> tuple[str, ...]:
-    times = (f"{_ms(row['k'][k]['median_ms'])} / {_ms(row['k'][k]['mean_ms'])}" for k in ks)
+    times = (f"{ms(row['k'][k]['median_ms'])} / {ms(row['k'][k]['mean_ms'])}" for k in ks)
     recalls = ", ".join(_recall(row["k"][k]["recall"]) for k in ks)
     if row["bytes"] is None:
         return (name, *times, recalls, "-", "-", "-")
@@ -103,19 +105,7 @@ def _ratios(its: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterable[str]:
 def _duel(pairs: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for one in pairs:
         its, mine = one["its"]["median_ms"], one["ours"]["median_ms"]
-        yield f"{_ms(its)} / {_ms(mine)} = {its / mine:.2f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int]) -> str:
-    """A Markdown table; the columns `numbers` are set to the right."""
-    right = set(numbers)
-    rule = "".join("---:|" if column in right else "---|" for column in range(len(head)))
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
-    return "\n".join([lines[0], f"|{rule}", *lines[1:], ""])
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+        yield f"{ms(its)} / {ms(mine)} = {its / mine:.2f}"
 
 
 def _recall(value: float) -> str:

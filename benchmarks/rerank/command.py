@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +11,15 @@ from typing import Any
 
 import numba
 import torch
+from common.machine import machine
+from common.progress import say
 
 import m3search
 from m3search import Encoder, retrieval
 from m3search.evaluation import load_beir
 from rerank.costs import costs
 from rerank.encoded import EncodedCollection
-from rerank.measurement import Plan, measure, say
+from rerank.measurement import Plan, measure
 from rerank.quality import build, quality
 from rerank.report import report
 from rerank.workload import Shape, generated
@@ -48,7 +48,7 @@ def _measured(args: argparse.Namespace) -> dict[str, Any]:
     record: dict[str, Any] = {
         "m3search": m3search.__version__,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": _machine(),
+        "machine": {**machine(), "torch": torch.__version__, "numba": numba.__version__},
         "passes": plan.passes,
         "seed": plan.seed,
         "workloads": {},
@@ -91,17 +91,3 @@ def _write(record: dict[str, Any], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     out.with_suffix(".md").write_text(report(record))
-
-
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numba": numba.__version__,
-        "system": platform.system(),
-    }

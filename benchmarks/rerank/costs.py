@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m3search.storage import CODECS
+from m3search.records import CODECS
 from m3search.storage.token_vectors import token_bytes
 
 DOCUMENTS, TOKENS = 1_000_000, 100

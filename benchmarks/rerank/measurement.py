@@ -7,7 +7,6 @@ time is CPU time of the whole process, so a helper thread counts; a query's time
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.progress import say
 
 from rerank.contestants import NAMES, Contestant, einsum, opened
 from rerank.workload import Workload
@@ -86,8 +86,3 @@ def _times(workload: Workload, contestants: dict[str, Contestant], plan: Plan) -
         name: {"median_ms": float(np.median(queries[:, place])), "mean_ms": float(queries[:, place].mean())}
         for place, name in enumerate(names)
     }
-
-
-def say(what: str) -> None:
-    """Progress."""
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.progress import say
+
 from m3search import Encoder, Index
 from m3search.evaluation import Dataset, evaluate
-from m3search.storage import CODECS
+from m3search.records import CODECS
 from rerank.encoded import EncodedCollection
-from rerank.measurement import say
 
 FIRST = {"dense": "dense=1", "dense + bm25": "dense=1,bm25=0.5"}
 ADDED = ",colbert=1"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from common.markdown import table
 
 from rerank.contestants import EINSUM
 from rerank.costs import DOCUMENTS, TOKENS, WIDTHS
@@ -19,7 +21,7 @@ def report(record: Mapping[str, Any]) -> str:
     where += f"torch {machine['torch']}, numba {machine['numba']}; {record['date']}."
     how = f"CPU time of a query: the median of {record['passes']} passes, contestants in random order per query. "
     how += f"overlap@{TOP}: how many of the {TOP} best by fp32 are among the {TOP} that were found.\n"
-    made = _table(("what", "asked", "found"), rows(lines(record)), right=())
+    made = table(("what", "asked", "found"), rows(lines(record)), numbers=())
     parts = ["# ColBERT's rerank: codecs\n", where, how, "## Targets\n", made]
     parts += ["## At a glance\n", glance(record)]
     for name, workload in record["workloads"].items():
@@ -39,7 +41,7 @@ def glance(record: Mapping[str, Any]) -> str:
         times = (f"{row['median_ms']:.1f}", f"{speed[EINSUM]['median_ms'] / row['median_ms']:.1f}x")
         found.append((name, *times, *(f"{one[name][f'overlap@{TOP}']:.4f}" for one in real.values())))
     head = ("", "ms", "faster", *(f"overlap@{TOP}, {name}" for name in real))
-    return _table(head, found, right=range(1, len(head)))
+    return table(head, found, numbers=range(1, len(head)))
 
 
 def ndcg(record: Mapping[str, Any]) -> str:
@@ -56,7 +58,7 @@ def ndcg(record: Mapping[str, Any]) -> str:
             values = [collection["values"][first][key] for collection in collections.values()]
             found.append((legs, codec, depth, *(_share(value) for value in (*values, sum(values) / len(values)))))
     head = ("legs", "codec", "rerank", *collections, "mean")
-    return _table(head, found, right=range(2, len(head)))
+    return table(head, found, numbers=range(2, len(head)))
 
 
 def disk(record: Mapping[str, Any]) -> str:
@@ -65,7 +67,7 @@ def disk(record: Mapping[str, Any]) -> str:
     names = list(next(iter(made.values())))
     found = [(name, *(_gigabytes(made[encoder][name]) for encoder in made)) for name in names]
     head = ("stored", *(f"{encoder}, {WIDTHS[encoder]} dimensions" for encoder in made))
-    return _table(head, found, right=range(1, len(head)))
+    return table(head, found, numbers=range(1, len(head)))
 
 
 def _workload(workload: Mapping[str, Any], *, ordered: bool) -> list[str]:
@@ -83,15 +85,7 @@ def _workload(workload: Mapping[str, Any], *, ordered: bool) -> list[str]:
     what += f"{workload['candidates']:.0f} documents.\n"
     head = ("", "median / mean ms", f"{EINSUM} / it", f"overlap@{TOP}", "bytes a token")
     title = f"## {workload['title'][0].upper()}{workload['title'][1:]}\n"
-    return [title, what, _table(head, found, right=range(1, len(head)))]
-
-
-def _table(head: Sequence[str], found: Iterable[Sequence[str]], right: Iterable[int]) -> str:
-    """A Markdown table; the columns `right` are set to the right."""
-    numbers = set(right)
-    rule = "".join("---:|" if column in numbers else "---|" for column in range(len(head)))
-    made = [f"| {' | '.join(cells)} |" for cells in (head, *found)]
-    return "\n".join([made[0], f"|{rule}", *made[1:], ""])
+    return [title, what, table(head, found, numbers=range(1, len(head)))]
 
 
 def _share(value: float) -> str:

@@ -1,16 +1,16 @@
 """BackboneWeights: the named tensors of a checkpoint's backbone.
 
-Owns finding them in the files and seeing that they are all there. Imports errors; torch and safetensors when the files
-are opened. Invariant: no code in a file is ever run, and what is read stays mapped: a tensor takes memory only where it
+Owns finding them in the files and seeing that they are all there. Imports errors and its neighbour that reads
+them. Invariant: no code in a file is ever run, and what is read stays mapped: a tensor takes memory only where it
 is looked at.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 from typing import TYPE_CHECKING
 
+from m3search.encoder.tensor_file import UnreadableError, read_tensors
 from m3search.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -103,34 +103,9 @@ def _plain_name(name: str) -> str:
 
 
 def _read(path: Path, kind: str) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-
     try:
-        return _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
-    except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return read_tensors(path)
+    except UnreadableError as error:
         raise CheckpointError(
-            f"{path} cannot be loaded as a {kind} backbone ({reason}): download the model again"
+            f"{path} cannot be loaded as a {kind} backbone ({error}): download the model again"
         ) from error
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt", device="cpu") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-
-
-def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    import torch
-
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap can only be used" not in str(error):
-            raise
-        # files older than torch 1.6 cannot be mapped
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(value, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
-        raise ValueError("it is no state dict of tensors")
-    return value

@@ -7,10 +7,10 @@ is ever run, and a head that is missing is an error, never random numbers.
 from __future__ import annotations
 
 import hashlib
-import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from m3search.encoder.tensor_file import UnreadableError, read_tensors
 from m3search.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ def read_head(path: Path, *, hidden: int, rows: int | None = None) -> Head:
     Raises:
         CheckpointError: the file is damaged, would run code, or does not fit the backbone.
     """
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
+    tensors = _read(path)
     if set(tensors) != {"weight", "bias"}:
         raise CheckpointError(
             f"{path} holds {', '.join(sorted(tensors)) or 'nothing'}: a head holds exactly weight and bias"
         )
-    head = Head(tensors["weight"].float(), tensors["bias"].float())
+    head = Head(tensors["weight"].float().clone(), tensors["bias"].float().clone())  # not kept mapped
     out = head.bias.shape[0] if head.bias.ndim == 1 else -1
     if out < 1 or tuple(head.weight.shape) != (out, hidden) or (rows is not None and out != rows):
         raise CheckpointError(
@@ -94,27 +94,13 @@ def read_head(path: Path, *, hidden: int, rows: int | None = None) -> Head:
     return head
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no readable safetensors file ({error}): fetch it again") from error
-
-
-def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    import torch
-
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return read_tensors(path)
+    except UnreadableError as error:
+        if path.suffix == ".safetensors":
+            raise CheckpointError(f"{path} is no readable safetensors file ({error}): fetch it again") from error
         raise CheckpointError(
             f"{path} was refused: it is damaged, or holds more than plain tensors, which could run code on this "
-            f"machine ({reason}). Fetch it again from a source you trust, or give {path.stem}.safetensors"
+            f"machine ({error}). Fetch it again from a source you trust, or give {path.stem}.safetensors"
         ) from error
-    if not isinstance(value, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
-        raise CheckpointError(f"{path} is no state dict of tensors: fetch it again, or give {path.stem}.safetensors")
-    return value

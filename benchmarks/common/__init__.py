@@ -1,0 +1,1 @@
+"""What every benchmark needs: the machine, one thread, progress, tables."""
