@@ -22,7 +22,7 @@ _SMALLEST_NORMAL = 2.0**-1022
 
 def blend(parts: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """sum(weight * part) / sum(weights), f64[n], over the legs of `weights`."""
-    scaled = _scaled(weights)
+    scaled = scaled_weights(weights)
     scores = np.zeros(len(parts[next(iter(scaled))]))
     for leg, weight in scaled.items():
         scores += weight * parts[leg]
@@ -36,7 +36,7 @@ def blend_bound(proposals: Mapping[str, Candidates], weights: Mapping[str, float
     """
     if any(proposals[leg].bound == -math.inf for leg in weights):
         return -math.inf, 0.0
-    scaled = _scaled(weights)
+    scaled = scaled_weights(weights)
     total = sum(scaled.values())
     bound = sum(weight * proposals[leg].bound for leg, weight in scaled.items()) / total
     slack = sum(weight * proposals[leg].slack for leg, weight in scaled.items()) / total
@@ -46,7 +46,7 @@ def blend_bound(proposals: Mapping[str, Candidates], weights: Mapping[str, float
     return float(bound), slack + rounded
 
 
-def _scaled(weights: Mapping[str, float]) -> dict[str, float]:
+def scaled_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """The weights in the order of `LEGS`, times a power of two that brings the largest near 1.
 
     That changes no bit of a mean, but neither huge nor tiny weights leave the range of float64.

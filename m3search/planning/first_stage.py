@@ -117,10 +117,7 @@ def _ask(
     proposals, asked = _proposed(query, snapshot, allowed, plan, depth)
     started = time.perf_counter()
     scored_before = None if before is None else before.pool
-    candidates, docids, known, completed = narrowed(
-        query, snapshot, proposals, plan.first, plan.documents, scored_before
-    )
-    pool = Pool.of(query, snapshot, docids, plan.first, known)
+    candidates, pool, completed = narrowed(query, snapshot, proposals, plan.first, plan.documents, scored_before)
     halfway = time.perf_counter()
     bound, slack = blend_bound(proposals, plan.first)
     best = pool.best(plan.documents)
@@ -131,7 +128,7 @@ def _ask(
     if guarantee is not None and not nothing_left and any(found.approximate for found in proposals.values()):
         guarantee = Guarantee.CANDIDATES
     report = Round(
-        plan.documents, depth, asked, candidates, len(docids), completed, bound, slack, kth, guarantee, halfway - started,
+        plan.documents, depth, asked, candidates, len(pool.docids), completed, bound, slack, kth, guarantee, halfway - started,
         time.perf_counter() - halfway,
     )  # fmt: skip
     return Stage(report, pool, best, guarantee)

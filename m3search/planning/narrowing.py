@@ -2,25 +2,27 @@
 
 Imports completion and storage's snapshot. Every leg's score of a candidate lies between two figures: they meet where the leg
 vouches for its score, else its slack keeps them apart, and what it left out lies below its bound. Whoever scores less at most
-than enough documents score at least is dropped, the cheapest leg is completed, and so on. Invariant: no passage is dropped that
-could be the best of a wanted document, or tie with the last of them.
+than enough documents score at least is dropped, the cheapest leg is completed, and so on: in one compiled loop, or step by step
+where ColBERT proposes too. Invariant: no passage is dropped that could be the best of a wanted document, or tie with the last
+of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from m3search.planning.blend import blend
-from m3search.planning.completion import Known, complete
-from m3search.planning.pool import matches_only, united
+from m3search.planning.blend import blend, scaled_weights
+from m3search.planning.completion import complete
+from m3search.planning.pool import Pool, matches_only, united
+from m3search.retrieval import JOINT_LEGS, Claim, complete_jointly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m3search.planning.pool import Pool
     from m3search.records import Candidates
     from m3search.retrieval import Query
     from m3search.storage import Snapshot
@@ -45,7 +47,7 @@ class Narrowing:
         """All that any leg proposes: its scores as the leg gives them, and the leg's bound for what it left out."""
         self.docids, places = united([found.docids for found in proposals.values()])
         self.parents = snapshot.parents(self.docids)
-        self.least = {leg: np.full(len(self.docids), 0.0 if matches_only([leg]) else -np.inf) for leg in proposals}
+        self.least = {leg: np.full(len(self.docids), _least(leg)) for leg in proposals}
         self.most = {leg: np.full(len(self.docids), np.inf) for leg in proposals}
         self.known = {leg: np.zeros(len(self.docids), bool) for leg in proposals}
         self.completed = dict.fromkeys(proposals, 0)
@@ -54,10 +56,8 @@ class Narrowing:
 
     def _take(self, leg: str, found: Candidates, where: NDArray[np.int64]) -> None:
         least, most, known = self.least[leg], self.most[leg], self.known[leg]
-        if not found.approximate:  # else the bound is not proven
-            bound = _up(found.bound + found.slack) if found.slack else found.bound
-            most[:] = np.maximum(bound, least)
-            known[:] = found.exact and matches_only([leg]) and bound <= 0  # the leg gave all that matches
+        most[:] = np.maximum(_most(found), least)
+        known[:] = _silent(leg, found)
         least[where] = found.scores if found.exact else -_up(found.slack - found.scores)
         most[where] = found.scores if found.exact else _up(found.scores + found.slack)
         known[where] = found.exact
@@ -118,14 +118,13 @@ class Narrowed(NamedTuple):
 
     Attributes:
         candidates: how many there were.
-        docids: i64[n], distinct: as one leg alone orders them, where it vouches for its scores; else ascending.
-        known: their exact scores, in every leg.
+        pool: those that can be in the answer, scored: ordered as one leg alone orders them, where it vouches for its scores;
+            else ascending.
         completed: leg -> how many scores had to be computed for that.
     """
 
     candidates: int
-    docids: NDArray[np.int64]
-    known: list[Known]
+    pool: Pool
     completed: Mapping[str, int]
 
 
@@ -149,15 +148,64 @@ def narrowed(
     """
     leg, found = next(iter(proposals.items()))
     if len(proposals) == 1 and found.exact:
-        return Narrowed(len(found), found.docids, [Known(leg, np.arange(len(found)), found.scores)], {leg: 0})
+        return Narrowed(len(found), Pool.scored(snapshot, found.docids, {leg: found.scores}, weights), {leg: 0})
+    if proposals.keys() <= JOINT_LEGS:
+        return _jointly(query, snapshot, proposals, weights, documents, before)
+    return step_by_step(query, snapshot, proposals, weights, documents, before)
+
+
+def _jointly(
+    query: Query,
+    snapshot: Snapshot,
+    proposals: Mapping[str, Candidates],
+    weights: Mapping[str, float],
+    documents: int,
+    before: Pool | None,
+) -> Narrowed:
+    """All steps in one compiled loop."""
+    scaled = scaled_weights(weights)
+    claims = {leg: Claim(_most(found), _least(leg), found.slack, found.exact, _silent(leg, found))
+              for leg, found in proposals.items()}  # fmt: skip
+    earlier = None if before is None else (before.docids, np.array([before.parts[leg] for leg in scaled]))
+    joint = complete_jointly(query, snapshot, proposals, claims, scaled, documents, earlier)
+    parts = dict(zip(scaled, joint.scores, strict=True))
+    pool = Pool.scored(snapshot, joint.docids, {leg: parts[leg] for leg in weights}, weights, joint.blends)
+    return Narrowed(joint.candidates, pool, dict(zip(scaled, joint.completed, strict=True)))
+
+
+def step_by_step(
+    query: Query,
+    snapshot: Snapshot,
+    proposals: Mapping[str, Candidates],
+    weights: Mapping[str, float],
+    documents: int,
+    before: Pool | None = None,
+) -> Narrowed:
+    """The same as `narrowed` for any legs, one after the other."""
     narrowing = Narrowing(snapshot, proposals)
     candidates = len(narrowing.docids)
     if before is not None:
         narrowing.learn(before)
     narrowing.run(query, snapshot, weights, documents)
-    every = np.arange(len(narrowing.docids))
-    known = [Known(leg, every, scores) for leg, scores in narrowing.least.items()]
-    return Narrowed(candidates, narrowing.docids, known, narrowing.completed)
+    pool = Pool.scored(snapshot, narrowing.docids, narrowing.least, weights)
+    return Narrowed(candidates, pool, narrowing.completed)
+
+
+def _least(leg: str) -> float:
+    """What a passage scores at least that the leg says nothing of."""
+    return 0.0 if matches_only([leg]) else -math.inf
+
+
+def _most(found: Candidates) -> float:
+    """What a passage scores at most that the leg did not return."""
+    if found.approximate:  # the bound is not proven
+        return math.inf
+    return _up(found.bound + found.slack) if found.slack else found.bound
+
+
+def _silent(leg: str, found: Candidates) -> bool:
+    """Whether the leg gave all that matches, so that everything else scores 0."""
+    return found.exact and matches_only([leg]) and _most(found) <= 0
 
 
 def _up(value: Any) -> Any:  # noqa: ANN401 - a number or an array of them

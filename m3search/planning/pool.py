@@ -51,9 +51,23 @@ class Pool:
         weights: Mapping[str, float],
         known: Sequence[Known] = (),
     ) -> Self:
-        """Complete and blend; without a leg that scores everything, only what scores above 0 matches."""
-        parts = complete(query, snapshot, docids, weights, known)
-        scores = blend(parts, weights)
+        """Complete and blend."""
+        return cls.scored(snapshot, docids, complete(query, snapshot, docids, weights, known), weights)
+
+    @classmethod
+    def scored(
+        cls,
+        snapshot: Snapshot,
+        docids: NDArray[np.int64],
+        parts: Mapping[str, NDArray[np.float64]],
+        weights: Mapping[str, float],
+        scores: NDArray[np.float64] | None = None,
+    ) -> Self:
+        """Blend what is complete, or take the blends that are there.
+
+        Without a leg that scores everything, only what scores above 0 matches.
+        """
+        scores = blend(parts, weights) if scores is None else scores
         if matches_only(weights) and not (kept := scores > 0).all():
             docids, scores = docids[kept], scores[kept]
             parts = {leg: values[kept] for leg, values in parts.items()}
@@ -92,8 +106,7 @@ class Pool:
     def _leading(self, count: int) -> NDArray[np.intp]:
         """Positions of the best `count` passages, and of all that tie with the last of them."""
         docids, scores = self.docids, self.scores
-        before, after = scores[:-1], scores[1:]
-        if ((before > after) | ((before == after) & (docids[:-1] < docids[1:]))).all():  # as one leg alone gives them
+        if _in_order(docids, scores):  # as one leg alone gives them
             return np.arange(len(scores) if len(scores) <= count else np.count_nonzero(scores >= scores[count - 1]))
         if len(scores) <= count:
             return np.lexsort((docids, -scores))
@@ -115,6 +128,13 @@ class Pool:
         positions[positions == len(docids)] = 0
         there = np.flatnonzero(docids[positions] == self.docids) if len(docids) else positions[:0]
         return [Known(leg, positions[there], scores[there]) for leg, scores in self.parts.items()]
+
+
+def _in_order(docids: NDArray[np.int64], scores: NDArray[np.float64]) -> bool:
+    before, after = scores[:-1], scores[1:]
+    if not (before >= after).all():
+        return False
+    return bool(((before > after) | (docids[:-1] < docids[1:])).all())
 
 
 def united(lists: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:

@@ -6,6 +6,7 @@ Imports storage and records. Invariant: legs propose and bound, `complete` score
 from m3search.retrieval.bm25 import BM25Leg
 from m3search.retrieval.colbert import ColbertLeg
 from m3search.retrieval.dense import DenseLeg
+from m3search.retrieval.joint import JOINT_LEGS, Claim, Joint, complete_jointly
 from m3search.retrieval.leg import Allowed, Leg
 from m3search.retrieval.lexical import LexicalLeg
 from m3search.retrieval.query import Query
@@ -16,13 +17,17 @@ ALL: dict[str, Leg] = {leg.name: leg for leg in (DenseLeg(), LexicalLeg(), BM25L
 
 __all__ = [
     "ALL",
+    "JOINT_LEGS",
     "Allowed",
     "BM25Leg",
+    "Claim",
     "ColbertLeg",
     "DenseLeg",
+    "Joint",
     "Leg",
     "LexicalLeg",
     "Query",
+    "complete_jointly",
     "ensure_compiled",
     "load_loops",
     "warm",

@@ -17,7 +17,7 @@ from m3search.retrieval.segment_search import Request, search_segment
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["WIDTH", "find_tokens", "score_passages", "search_field"]
+__all__ = ["WIDTH", "find_tokens", "look_up", "score_passages", "search_field", "weighing"]
 
 _ROUNDING = 1 + 2.0**-40  # of the quotient of two means
 
@@ -65,7 +65,7 @@ def search_field(
             continue
         postings, rows = postings_at(segment), rows_at(segment)
         if len(tokens):
-            _find_tokens(tokens, rows.tokens, numbers[position])
+            look_up(tokens, rows.tokens, numbers[position])
         least = scores[depth - 1] if len(scores) == depth else 0.0
         change = changes[position] if len(changes) else 1.0
         bitmap = bitmaps[position] if len(bitmaps) else 0
@@ -99,31 +99,41 @@ def score_passages(
         b: see there.
         average: see there.
     """
-    known, count = np.empty(len(numbers), np.uint32), 0
-    known_weights = np.empty(len(numbers))
+    known, known_weights = weighing(numbers, weights)
+    rows = rows_at(segment)
+    scores = np.empty(len(passages))
+    if len(rows.lengths):
+        score_frequencies(passages, known, known_weights, rows, Saturation(k1, b, average), scores)
+    else:
+        score_weights(passages, known, known_weights, rows, scores)
+    return scores
+
+
+@compiled
+def weighing(
+    numbers: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """The terms, u32[n] and f64[n], that a segment has and that weigh anything."""
+    known, known_weights, count = np.empty(len(numbers), np.uint32), np.empty(len(numbers)), 0
     for term in range(len(numbers)):
         if numbers[term] >= 0 and weights[term] > 0:
             known[count], known_weights[count] = numbers[term], weights[term]
             count += 1
-    rows = rows_at(segment)
-    scores = np.empty(len(passages))
-    if len(rows.lengths):
-        saturation = Saturation(k1, b, average)
-        score_frequencies(passages, known[:count], known_weights[:count], rows, saturation, scores)
-    else:
-        score_weights(passages, known[:count], known_weights[:count], rows, scores)
-    return scores
+    return known[:count], known_weights[:count]
 
 
 @compiled
 def find_tokens(segment: NDArray[np.int64], tokens: NDArray[np.uint32], numbers: NDArray[np.int64]) -> None:
     """Fills in the tokens' numbers in one segment, -1 of one that it does not have."""
-    _find_tokens(tokens, rows_at(segment).tokens, numbers)
+    look_up(tokens, rows_at(segment).tokens, numbers)
 
 
 @borrowing
-def _find_tokens(tokens: NDArray[np.uint32], known: NDArray[np.uint32], numbers: NDArray[np.int64]) -> None:
-    """Where many tokens are known, one stands not far below the place that its id would have if all were."""
+def look_up(tokens: NDArray[np.uint32], known: NDArray[np.uint32], numbers: NDArray[np.int64]) -> None:
+    """Writes i64[q] where tokens stand among the known ones, both ascending; -1 of one that does not.
+
+    Where many tokens are known, one stands not far below the place that its id would have if all were.
+    """
     for position in range(len(tokens)):
         token = tokens[position]
         last = min(np.int64(token), len(known) - 1)

@@ -1,7 +1,7 @@
 """Products: inner products of a query with stored rows, in float64, in a compiled loop; and the rows that a graph proposes.
 
-Imports numba. Invariant: `score` is the one routine that makes a dense score; a row's product is summed in an order that its
-length alone decides, so it is the same to the last bit in any company, whoever proposed the row.
+Imports numba. Invariant: every dense score is a `row_product`, so it is the same to the last bit in any company, whoever
+proposed the row.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from m3search.retrieval.compiling import borrowing, compiled
 from m3search.retrieval.graph_walk import LARGEST_EFFORT, graph_addresses, walk, walk_scratch
 from m3search.retrieval.intrinsics import prefetch
+from m3search.retrieval.row_product import row_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 _LINE = 16  # numbers of a cache line
 _TOGETHER = 4  # rows
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"}, _nrt=False)  # sums in lanes: one order, but the compiler's
-def _product(vector: NDArray[np.float64], row: NDArray[np.float32]) -> float:
-    total = 0.0
-    for place in range(len(vector)):
-        total += vector[place] * row[place]
-    return total
 
 
 @compiled
@@ -60,20 +52,21 @@ def score(
     count = len(rows)
     if effort:
         count = walk(graph, scratch, vector, effort, rows)
-    _score_rows(wide, matrix, rows[:count], scores, ordered)
+    score_rows(wide, matrix.reshape(-1), len(matrix), rows[:count], scores, ordered)
     return count
 
 
 @borrowing
-def _score_rows(
+def score_rows(
     wide: NDArray[np.float64],
-    matrix: NDArray[np.float32],
+    numbers: NDArray[np.float32],
+    stored: int,
     rows: NDArray[np.int64],
     scores: NDArray[np.float64],
     ordered: bool,
 ) -> None:
-    count, dim = len(rows), matrix.shape[1]
-    numbers = matrix.reshape(-1)
+    """The same of rows that lie one behind the other: `numbers` f32[stored * dim]."""
+    count, dim = len(rows), len(wide)
     for first in range(0, count, _TOGETHER):
         # rows lie anywhere in the file: what is asked for together arrives together
         last = min(first + _TOGETHER, count)
@@ -81,8 +74,8 @@ def _score_rows(
             for line in range(0, dim, _LINE):
                 prefetch(numbers, rows[number] * dim + line)
         for number in range(first, last):
-            row = min(max(rows[number], 0), len(matrix) - 1)  # of what a damaged index proposes, too
-            score = _product(wide, matrix[row, :])
+            row = min(max(rows[number], 0), stored - 1)  # of what a damaged index proposes, too
+            score = row_product(wide, numbers, row * dim)
             place = number
             if ordered:
                 while place > 0 and (

@@ -65,7 +65,10 @@ def load_loops(legs: Iterable[str], say: Say | None = None) -> None:
         legs: of the search.
         say: is told if they had to be compiled after all.
     """
-    needed = {name for leg in legs for name in _LOOPS_OF.get(leg, ())}
+    asked = set(legs)
+    needed = {name for leg in asked for name in _LOOPS_OF[leg]}
+    if "dense" in asked or {"lexical", "bm25"} <= asked:  # what one of these two finds alone has its scores already
+        needed.add("joint")
     if needed <= _loaded:
         return
     with _lock, _uncollected():
@@ -173,6 +176,19 @@ def _vector_loops() -> list[Any]:
     return [products.score]
 
 
+def _joint_loops() -> list[Any]:
+    from m3search.retrieval import joint_loop as joint
+
+    whole, numbers, none = np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0)
+    joint.unite(whole, whole, whole)
+    joint.complete_candidates(
+        whole, whole, whole, none, np.zeros(1, np.int64), np.empty((0, 5)), whole, none, 1.0, 1, whole, np.empty((0, 0)),
+        np.empty((0, 3), np.int64), none, joint.NOWHERE, np.empty(0, np.uint32), none, joint.NOWHERE, numbers, none, 0.0,
+        0.0, 1.0, 1.0, whole,
+    )  # fmt: skip
+    return [joint.unite, joint.complete_candidates]
+
+
 def _build_loops() -> list[Any]:
     from m3search.storage import inversion
 
@@ -185,6 +201,7 @@ _LOOPS: dict[str, Callable[[], list[Any]]] = {
     "terms": _term_loops,
     "tokens": _token_loops,
     "vectors": _vector_loops,
+    "joint": _joint_loops,
     "build": _build_loops,
 }
 _LOOPS_OF = {"lexical": ("search",), "bm25": ("search", "terms"), "colbert": ("tokens",), "dense": ("vectors",)}

@@ -10,7 +10,7 @@ from hard_data import adversarial, random_query, sparse_rows
 from scipy import sparse
 
 from m3search import Document, Encodings
-from m3search.planning.narrowing import Narrowing, narrowed
+from m3search.planning.narrowing import Narrowing, narrowed, step_by_step
 from m3search.planning.pool import Pool
 from m3search.records import LEGS, Candidates
 from m3search.retrieval import ALL, Query
@@ -53,19 +53,35 @@ def test_who_is_dropped_could_not_have_been_wanted(snapshot_of, seed, size):
         before, depth = None, int(rng.choice([1, 10, 100]))
         for _ in range(2):  # and so at twice the depth, with what is known from before
             proposals = proposed(query, snapshot, depth, legs)
-            candidates, docids, known, _ = narrowed(query, snapshot, proposals, weights, documents, before)
+            if rng.random() < 0.2:
+                proposals[legs[0]] = dataclasses.replace(proposals[legs[0]], exact=False, slack=1e-9)
+            candidates, pool, completed = narrowed(query, snapshot, proposals, weights, documents, before)
+            slowly = step_by_step(query, snapshot, proposals, weights, documents, before)
+            assert (candidates, completed) == (slowly.candidates, slowly.completed) or len(legs) == 1
+            assert_same(pool, slowly.pool)
             everybody = np.unique(np.concatenate([found.docids for found in proposals.values()]))
             full = Pool.of(query, snapshot, everybody, weights)
-            pool = before = Pool.of(query, snapshot, docids, weights, known)
+            before = pool
             best, expected = pool.best(documents), full.best(documents)
             assert candidates == len(everybody)
             assert pool.docids[best].tolist() == full.docids[expected].tolist()
             assert pool.scores[best].tobytes() == full.scores[expected].tobytes()
             for leg in legs:
                 assert pool.parts[leg][best].tobytes() == full.parts[leg][expected].tobytes()
-            dropped += len(everybody) - len(docids)
+            dropped += len(everybody) - len(pool.docids)
             depth *= 2
     assert dropped > 100, "there must have been somebody to drop"
+
+
+def assert_same(pool, other):
+    """To the last bit, in whatever order: one leg alone keeps its own."""
+    order = np.argsort(pool.docids)
+    assert pool.docids[order].tobytes() == other.docids.tobytes()
+    assert pool.scores[order].tobytes() == other.scores.tobytes()
+    assert pool.parents[order].tobytes() == other.parents.tobytes()
+    assert pool.parts.keys() == other.parts.keys()
+    for leg, scores in pool.parts.items():
+        assert scores[order].tobytes() == other.parts[leg].tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +100,14 @@ def test_an_exact_leg_is_taken_at_its_word_and_no_other(three):
         found = Candidates(np.array([2, 0]), np.array([9.0, 8.0]), bound, slack=0.0 if exact else 1.0, exact=exact)
         other = Candidates(np.array([1]), np.array([1.0]), 1.0, exact=True)
         proposals = {"lexical": found, "dense": other}
-        _, docids, known, _ = narrowed(QUERY, three, proposals, {"lexical": 1.0, "dense": 1.0}, 3)
-        assert docids.tolist() == [0, 1, 2]
-        parts = {leg: scores.tolist() for leg, _, scores in known}
-        assert parts["dense"] == [2, 1, -2]
-        return parts["lexical"]
+        pools = [
+            how(QUERY, three, proposals, {"lexical": 1.0, "dense": 1.0}, 3).pool for how in (narrowed, step_by_step)
+        ]
+        for pool in pools:
+            assert pool.docids.tolist() == [0, 1, 2]
+            assert pool.parts["dense"].tolist() == [2, 1, -2]
+        assert_same(*pools)
+        return pools[0].parts["lexical"].tolist()
 
     assert lexical(exact=True, bound=3.0) == [8, 0.5, 9]
     assert lexical(exact=False, bound=3.0) == [0.5, 0.5, 1]
@@ -122,8 +141,6 @@ def test_documents_are_counted_and_not_their_passages(snapshot_of):
 
 def test_one_exact_leg_alone_is_left_as_it_is(three):
     found = Candidates(np.array([2, 0]), np.array([1.0, 0.5]), 0.25, exact=True)
-    candidates, docids, known, completed = narrowed(QUERY, three, {"lexical": found}, {"lexical": 1.0}, 1)
-    assert (candidates, docids.tolist(), completed) == (2, [2, 0], {"lexical": 0})
-    assert [(some.leg, some.positions.tolist(), some.scores.tolist()) for some in known] == [
-        ("lexical", [0, 1], [1.0, 0.5])
-    ]
+    candidates, pool, completed = narrowed(QUERY, three, {"lexical": found}, {"lexical": 1.0}, 1)
+    assert (candidates, pool.docids.tolist(), completed) == (2, [2, 0], {"lexical": 0})
+    assert pool.parts["lexical"].tolist() == pool.scores.tolist() == [1.0, 0.5]

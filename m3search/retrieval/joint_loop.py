@@ -1,0 +1,243 @@
+"""JointLoop: the compiled loops behind `joint`: candidates of several legs, narrowed and completed.
+
+Imports numba and its neighbours. Scores come from the same routines as the legs' own. Invariant: what planning's `Narrowing`
+does leg by leg and array by array, passage for passage and bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import carray
+
+from m3search.retrieval.addresses import WIDTH, pointer, rows_at
+from m3search.retrieval.compiling import borrowing, compiled
+from m3search.retrieval.field_search import look_up, weighing
+from m3search.retrieval.forward import Saturation, score_frequencies, score_weights
+from m3search.retrieval.products import score_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEXICAL, BM25, DENSE = range(3)
+KINDS = {"lexical": LEXICAL, "bm25": BM25, "dense": DENSE}
+"""The first is the cheapest to complete."""
+
+NOWHERE = np.empty((0, WIDTH), np.int64)
+"""The rows of a field that is not asked."""
+
+_FEW = (100, 100, 16)
+"""So many are scored sooner than any of them is dropped."""
+
+
+@compiled
+def unite(proposed: NDArray[np.int64], docids: NDArray[np.int64], places: NDArray[np.int64]) -> int:
+    """Writes all docids i64[n], once each and ascending, and i64[m] where each proposal is among them; how many they are."""
+    order = np.argsort(proposed, kind="mergesort")
+    count = 0
+    for at in order:
+        if count == 0 or docids[count - 1] != proposed[at]:
+            docids[count] = proposed[at]
+            count += 1
+        places[at] = count - 1
+    return count
+
+
+@compiled
+def complete_candidates(
+    docids: NDArray[np.int64],
+    parents: NDArray[np.int64],
+    places: NDArray[np.int64],
+    proposed: NDArray[np.float64],
+    ends: NDArray[np.int64],
+    claims: NDArray[np.float64],
+    kinds: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    total: float,
+    documents: int,
+    earlier: NDArray[np.int64],
+    earlier_scores: NDArray[np.float64],
+    segments: NDArray[np.int64],
+    vector: NDArray[np.float64],
+    lexical: NDArray[np.int64],
+    tokens: NDArray[np.uint32],
+    token_weights: NDArray[np.float64],
+    bm25: NDArray[np.int64],
+    term_numbers: NDArray[np.int64],
+    term_weights: NDArray[np.float64],
+    k1: float,
+    b: float,
+    average: float,
+    divisor: float,
+    completed: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Those that can be among the best: docids i64[c] ascending, exact scores f64[l, c] of every leg, blends f64[c].
+
+    Args:
+        docids: i64[n], ascending; is overwritten.
+        parents: i64[n], the first passage of each one's document; is overwritten, and may be `docids`.
+        places: i64[m], where each proposal is in `docids`.
+        proposed: f64[m], its score.
+        ends: i64[l + 1], where each leg's proposals begin.
+        claims: f64[l, 5]: what a passage can score at most that the leg left out; what it scores at least; how far a
+            proposal's score may be off; 1 if it is exact; 1 if what was left out is known to score the least.
+        kinds: i64[l], `LEXICAL`, `BM25` or `DENSE`.
+        weights: f64[l], in the order in which a blend is added up, which is that of the legs here.
+        total: their sum.
+        documents: how many are wanted.
+        earlier: i64[e], docids whose scores are known.
+        earlier_scores: f64[l, e].
+        segments: i64[s, 3], by ascending base: base, passages, address of the vectors.
+        vector: f64[dim]; empty: a query without one.
+        lexical: i64[s, w], rows of `field_addresses`; no rows without that leg.
+        tokens: u32[q], ascending.
+        token_weights: f64[q].
+        bm25: like `lexical`.
+        term_numbers: i64[s, q].
+        term_weights: f64[q].
+        k1: of BM25, and so are the next two.
+        b: see there.
+        average: see there.
+        divisor: of BM25's sums.
+        completed: i64[l], is filled: how many scores were computed.
+    """
+    count = len(docids)
+    least, most, known = _claimed(count, places, proposed, ends, claims)
+    for at in range(len(earlier)):
+        place = np.searchsorted(docids, earlier[at])
+        if place < count and docids[place] == earlier[at]:
+            least[:, place] = most[:, place] = earlier_scores[:, at]
+            known[:, place] = True
+    rows, found = np.empty(count, np.int64), np.empty(count)
+    saturation = Saturation(k1, b, average)
+    for leg in np.argsort(kinds):
+        kind = kinds[leg]
+        if count - known[leg, :count].sum() > _FEW[kind]:
+            count = _drop(docids, parents, least, most, known, count, weights, total, documents)
+        start = 0
+        for place in range(len(segments)):
+            base, size, vectors = segments[place]
+            stop, missing = _unknown(docids[:count], known[leg], start, base, size, rows)
+            scores, start = found[:missing], stop
+            if missing == 0:
+                continue
+            if kind == LEXICAL:
+                _score_lexical(lexical[place], tokens, token_weights, rows[:missing], scores)
+            elif kind == BM25:
+                own, own_weights = weighing(term_numbers[place], term_weights)
+                passages = rows[:missing].astype(np.uint32)
+                score_frequencies(passages, own, own_weights, rows_at(bm25[place]), saturation, scores)
+                scores /= divisor
+            elif len(vector):
+                matrix = carray(pointer(vectors, np.float32), (size * len(vector),))
+                score_rows(vector, matrix, size, rows[:missing], scores, False)
+            else:
+                scores[:] = 0.0
+            completed[leg] += missing
+            for number in range(missing):
+                at = np.searchsorted(docids[:count], rows[number] + base)
+                least[leg, at] = most[leg, at] = scores[number]
+                known[leg, at] = True
+    blends = np.empty(count)
+    for at in range(count):
+        blends[at] = _blend(least, at, weights, total)
+    return docids[:count], least[:, :count], blends
+
+
+@compiled
+def _claimed(
+    count: int,
+    places: NDArray[np.int64],
+    proposed: NDArray[np.float64],
+    ends: NDArray[np.int64],
+    claims: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """What the legs say of each candidate: the least, the most that it can score, and whether that is what it scores."""
+    legs = len(claims)
+    least, most, known = np.empty((legs, count)), np.empty((legs, count)), np.empty((legs, count), np.bool_)
+    for leg in range(legs):
+        bound, floor, slack, exact, silent = claims[leg]
+        least[leg], most[leg], known[leg] = floor, max(bound, floor), silent > 0
+        for at in range(ends[leg], ends[leg + 1]):
+            place, score = places[at], proposed[at]
+            least[leg, place] = score if exact else -np.nextafter(slack - score, np.inf)
+            most[leg, place] = score if exact else np.nextafter(score + slack, np.inf)
+            known[leg, place] = exact > 0
+    return least, most, known
+
+
+@compiled
+def _unknown(
+    docids: NDArray[np.int64],
+    known: NDArray[np.bool_],
+    start: int,
+    base: int,
+    size: int,
+    rows: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Writes the numbers in a segment of those that are not known; where the next segment's begin, and how many they are."""
+    missing = 0
+    while start < len(docids) and docids[start] < base + size:
+        if not known[start]:
+            rows[missing] = docids[start] - base
+            missing += 1
+        start += 1
+    return start, missing
+
+
+@compiled
+def _score_lexical(
+    segment: NDArray[np.int64],
+    tokens: NDArray[np.uint32],
+    weights: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    stored, numbers = rows_at(segment), np.empty(len(tokens), np.int64)
+    look_up(tokens, stored.tokens, numbers)
+    own, own_weights = weighing(numbers, weights)
+    score_weights(rows.astype(np.uint32), own, own_weights, stored, scores)
+
+
+@compiled
+def _drop(
+    docids: NDArray[np.int64],
+    parents: NDArray[np.int64],
+    least: NDArray[np.float64],
+    most: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    count: int,
+    weights: NDArray[np.float64],
+    total: float,
+    documents: int,
+) -> int:
+    """Moves those up front that score as much, at most, as `documents` documents score at least; how many they are."""
+    best, groups = np.empty(count), 0
+    for at in range(count):
+        score = _blend(least, at, weights, total)
+        if at == 0 or parents[at] != parents[at - 1]:
+            best[groups] = score
+            groups += 1
+        elif score > best[groups - 1]:
+            best[groups - 1] = score
+    if groups <= documents:
+        return count
+    enough = np.partition(best[:groups], groups - documents)[groups - documents]
+    kept = 0
+    for at in range(count):
+        if _blend(most, at, weights, total) >= enough:
+            docids[kept], parents[kept] = docids[at], parents[at]
+            for leg in range(len(weights)):
+                least[leg, kept], most[leg, kept], known[leg, kept] = least[leg, at], most[leg, at], known[leg, at]
+            kept += 1
+    return kept
+
+
+@borrowing
+def _blend(scores: NDArray[np.float64], at: int, weights: NDArray[np.float64], total: float) -> float:
+    """As planning's `blend` adds it up."""
+    blend = 0.0
+    for leg in range(len(weights)):
+        blend += weights[leg] * scores[leg, at]
+    return blend / total
