@@ -31,7 +31,7 @@ FEW = 200_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures and writes; results are written after every collection."""
+    """Measures and writes, after every collection; those of an earlier run that are not measured again stay."""
     args = _parsed(arguments)
     one_thread()
     plan = Plan(args.passes, args.seed, args.memory)
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "plan": {"k": K, "passes": plan.passes, "queries": args.queries, "seed": plan.seed},
-        "collections": [],
+        "collections": [] if args.quick else _earlier(args.out),
     }
     for folder in _folders(args):
         collection = load(folder, args.queries, args.tuning)
@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             names = [name for name in names if name in LARGE]
         for name in names:
             PEERS[name].kept = PEERS[name].kept or args.keep
-        record["collections"].append(measure(collection, [PEERS[name] for name in names], plan, fresh=args.fresh))
+        measured = measure(collection, [PEERS[name] for name in names], plan, fresh=args.fresh)
+        kept = [one for one in record["collections"] if one["name"] != measured["name"]]
+        record["collections"] = sorted([*kept, measured], key=lambda one: _rank(one["name"]))
         _write(record, args.out, drawn=args.plot)
     print(report(record, lines(record["collections"])))
 
@@ -128,6 +130,17 @@ def _made(folder: Path, version: int, make: Callable[[Path], dict[str, Any]]) ->
         path.write_text(json.dumps(about, indent=1) + "\n")  # last: it says that the rest is there
     truth.write(folder)
     return folder
+
+
+def _earlier(out: Path) -> list[dict[str, Any]]:
+    """Collections that were measured before."""
+    path = out.with_suffix(".json")
+    return json.loads(path.read_text())["collections"] if path.is_file() else []
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Generated ones first, in the order of `SIZES`."""
+    return next((place for place, size in enumerate(SIZES) if name.endswith(size)), len(SIZES)), name
 
 
 def _write(record: dict[str, Any], out: Path, *, drawn: bool) -> None:
