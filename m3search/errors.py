@@ -8,7 +8,9 @@ next.
     │   ├── DocumentError              a document: where it came from and its id stand in the message
     │   ├── SourceError                a file of documents, queries or qrels that cannot be read
     │   ├── EncodingsError             vectors of the wrong shape, width, type or number
+    │   ├── ResumeError                an interrupted build cannot go on with what was given now
     │   ├── QueryError                 k, ids or a query that make no search
+    │   │   └── FilterError            a filter that says nothing here; the place stands in the message
     │   └── WeightsError               weights that make no blend
     ├── EncoderError                   a model that cannot be loaded or does not fit the index
     │   └── CheckpointError            a model folder that is incomplete or damaged
@@ -63,8 +65,16 @@ class EncodingsError(InputError):
     """Vectors of the wrong shape, width, type or number."""
 
 
+class ResumeError(InputError):
+    """An interrupted build cannot go on with this source or these settings; what it has encoded is kept."""
+
+
 class QueryError(InputError):
     """Arguments that make no search."""
+
+
+class FilterError(QueryError):
+    """A filter that is none, or that does not fit the fields of the index."""
 
 
 class WeightsError(InputError):

@@ -100,6 +100,7 @@ class Index(Reader):
         dense_options: Mapping[str, int] | None = None,
         encodings: Iterable[Encodings] | Encodings | None = None,
         overwrite: bool = False,
+        resume: bool = False,
         on_error: str = "raise",
         segment_size: int = DEFAULT_SEGMENT_SIZE,
         weights: WeightsLike = None,
@@ -121,6 +122,8 @@ class Index(Reader):
             dense_options: "M" (links of a passage) and "efConstruction" of hnsw, "nlist" (lists) of ivf.
             encodings: vectors to take instead of encoding: batches that go with the documents.
             overwrite: replace an index that is there; it is served until the new one is whole.
+            resume: go on where a build at `path` was interrupted: what it committed is not encoded again. The documents are
+                read from the beginning and compared. Where there is nothing to go on with, begin.
             on_error: "raise" at the first bad record, or "skip" it and warn at the end.
             segment_size: passages of a segment.
             weights: that a search takes when it names none; None: those that the encoder recommends.
@@ -130,6 +133,7 @@ class Index(Reader):
 
         Raises:
             InputError: a bad document, bad encodings or a bad argument.
+            ResumeError: the interrupted build read other documents, or had other settings; it is kept.
             IndexExistsError: something is at `path`.
             EncoderError: the encoder cannot be loaded.
             StorageError: the disk is full, failing or read-only.
@@ -152,17 +156,33 @@ class Index(Reader):
             segment_size=segment_size,
             weights=weights,
         )
+        total = length_hint(docs) or None  # a source that cannot be opened says so before anything is made
         folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)
-        writer = IndexWriter.for_build(folder, overwrite=overwrite)
+        writer = IndexWriter.for_build(folder, overwrite=overwrite, resume=resume)
         writer.threads = threads
+        builder = None
         try:
-            total = length_hint(docs) or None
+            if writer.discarded:
+                warnings.warn(
+                    f"an unfinished build with {writer.discarded:,} documents in {folder} was discarded: "
+                    f"resume=True goes on with one",
+                    M3SearchWarning,
+                    stacklevel=2,
+                )
             with progress_bar(total, enabled=progress) as advance:
-                report = Builder(
-                    writer, config, encoder=loaded, colbert=colbert is not None, skip=skip, progress=advance
-                ).run(docs, encodings)
-        except BaseException:
-            writer.discard_unfinished()
+                builder = Builder(
+                    writer,
+                    config,
+                    encoder=loaded,
+                    colbert=colbert is not None,
+                    skip=skip,
+                    progress=advance,
+                    given=encodings is not None,
+                    resumable=path is not None,
+                )
+                report = builder.run(docs, encodings)
+        except BaseException as error:
+            writer.close() if builder is None else builder.abandon(error)
             if path is None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise

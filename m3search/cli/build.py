@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +51,9 @@ def build(
         str, typer.Option(help="raise: stop at the first bad record; skip: go on and report them all.")
     ] = "raise",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the index that is there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted build stands; where there is none, begin.")
+    ] = False,
     segment_size: Annotated[int | None, typer.Option(help="Passages of a segment.")] = None,
     weights: Annotated[
         str | None,
@@ -69,6 +74,7 @@ def build(
     from m3search.encoder import Encoder
     from m3search.index import DEFAULT_SEGMENT_SIZE, Index
     from m3search.indexing.sources import join_sources
+    from m3search.storage.journal import unfinished
 
     source = join_sources(sources)
     settings: dict[str, Any] = {
@@ -80,22 +86,48 @@ def build(
         "on_error": on_error,
         "weights": weights,
     }
-    if estimate:
+    left = unfinished(index)
+    if resume:
+        note(
+            f"{left:,} documents are encoded already"
+            if left
+            else f"there is nothing to go on with in {index}: beginning"
+        )
+    elif left:
+        note(
+            f"an unfinished build with {left:,} documents is in {index}: --resume goes on with it, this one begins anew"
+        )
+    if estimate and not (resume and left):
         from m3search.cli.estimate import estimate_build
 
         guess = estimate_build(source, settings, index)
         if guess is not None:
             note(str(guess))
-    with Index.build(
-        source,
-        index,
-        **settings,
-        overwrite=overwrite,
-        threads=threads,
-        segment_size=DEFAULT_SEGMENT_SIZE if segment_size is None else segment_size,
-        progress=not as_json,
-    ) as built:
+    with (
+        _notes_shown(),
+        Index.build(
+            source,
+            index,
+            **settings,
+            overwrite=overwrite,
+            resume=resume,
+            threads=threads,
+            segment_size=DEFAULT_SEGMENT_SIZE if segment_size is None else segment_size,
+            progress=not as_json,
+        ) as built,
+    ):
         _report(built, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _notes_shown() -> Iterator[None]:
+    """What a build that ends early says of itself, such as that it can be resumed, goes to standard error."""
+    try:
+        yield
+    except BaseException as error:
+        for text in getattr(error, "__notes__", ()):
+            note(text)
+        raise
 
 
 def _numbers(text: str | None) -> dict[str, int] | None:
@@ -121,7 +153,8 @@ def _report(index: Index, *, as_json: bool) -> None:
     for part in (report.empty, report.skipped):
         if part:
             note(part.summary())
+    resumed = f" ({report.resumed:,} of them encoded before)" if report.resumed else ""
     sys.stdout.write(
-        f"{index.path}: {report.documents:,} documents in {report.passages:,} passages, "
+        f"{index.path}: {report.documents:,} documents{resumed} in {report.passages:,} passages, "
         f"{readable_bytes(size)}, {readable_seconds(report.seconds)}\n"
     )

@@ -19,7 +19,7 @@ from m3search.encoder.quality import PROBES, Similarity
 from m3search.encoder.query_cache import QueryCache
 from m3search.encoder.runner import Outputs, Runner
 from m3search.encoder.scoring import score_pairs
-from m3search.encoder.stream import Window, tokenized_windows
+from m3search.encoder.stream import Window, tokenized_groups, tokenized_windows
 from m3search.encoder.tokenizer import TextTokenizer, checked_texts
 from m3search.errors import EncoderError, InputError
 from m3search.records.token_codes import check_codec
@@ -181,6 +181,11 @@ class Encoder:
         return self.identity.max_tokens
 
     @property
+    def batch_tokens(self) -> int:
+        """The most tokens that go through the model at once where nothing else is asked for; it depends on the device."""
+        return BATCH_TOKENS.get(self.device.partition(":")[0], BATCH_TOKENS["mps"])
+
+    @property
     def room(self) -> int:
         """Ordinary tokens that fit into one passage, beside special tokens and the passage prefix."""
         return self._tokenizer.room(self._settings.passage_prefix)
@@ -268,6 +273,46 @@ class Encoder:
             tokenized_windows(texts, window, partial(self._tokenize, query=query)), outputs, budget
         )
 
+    def encode_groups(
+        self,
+        groups: Iterable[Sequence[str]],
+        *,
+        query: bool = False,
+        dense: bool = True,
+        lexical: bool = True,
+        colbert: bool = False,
+        colbert_codec: str | None = None,
+        batch_tokens: int | None = None,
+    ) -> Iterator[Encodings]:
+        """The outputs of groups of texts, one `Encodings` for each: `encode_iter` where the source says what belongs together.
+
+        A build takes this, because what it commits ends where a document does. What comes out for a group depends on nothing
+        but the group, so whoever begins again at any of them gets the same bits.
+
+        Args:
+            groups: any iterable, read one group ahead, in the thread that asks; a group may be empty.
+            query: as for `encode`.
+            dense: as for `encode`.
+            lexical: as for `encode`.
+            colbert: as for `encode`.
+            colbert_codec: as for `encode_iter`.
+            batch_tokens: as for `encode`.
+
+        Yields:
+            Encodings of the next group.
+
+        Raises:
+            InputError: as for `encode_iter`.
+        """
+        if colbert_codec is not None:
+            check_codec(colbert_codec)
+        outputs = Outputs(
+            dense=dense, lexical=lexical, colbert=colbert or colbert_codec is not None, codec=colbert_codec
+        )
+        budget = self._budget(outputs, batch_tokens)
+        checked = (checked_texts(group) for group in groups)
+        return self._encode_windows(tokenized_groups(checked, partial(self._tokenize, query=query)), outputs, budget)
+
     def _encode_windows(self, windows: Iterator[TokenizedTexts], outputs: Outputs, budget: int) -> Iterator[Encodings]:
         for tokens in windows:
             yield self._runner.encode(tokens, outputs, budget)
@@ -279,8 +324,7 @@ class Encoder:
         """Tokens of a batch, once the arguments are seen to be sound."""
         if not (outputs.dense or outputs.lexical or outputs.colbert):
             raise InputError("nothing to encode: ask for at least one of dense, lexical and colbert")
-        usual = BATCH_TOKENS.get(self.device.partition(":")[0], BATCH_TOKENS["mps"])
-        budget = usual if batch_tokens is None else batch_tokens
+        budget = self.batch_tokens if batch_tokens is None else batch_tokens
         if budget < 1:
             raise InputError(f"batch_tokens is {batch_tokens}: give a number from 1, or None")
         return budget

@@ -45,7 +45,22 @@ def tokenized_windows(
     Raises:
         InputError: a text that is none, after what came before it.
     """
-    source = _windows(texts, window)
+    return tokenized_groups(_windows(texts, window), tokenize)
+
+
+def tokenized_groups(
+    groups: Iterable[list[str]], tokenize: Callable[[list[str]], TokenizedTexts]
+) -> Iterator[TokenizedTexts]:
+    """Groups of texts, one by one; the next one is tokenized while the last one is encoded.
+
+    Args:
+        groups: read once, in the thread that asks, one ahead of what was asked for.
+        tokenize: as for `tokenized_windows`.
+
+    Raises:
+        Exception: whatever the source of the groups raises, after what came before it.
+    """
+    source = iter(groups)
     with ThreadPoolExecutor(1, thread_name_prefix="m3search-tokenizer") as worker:
         ahead: Future[TokenizedTexts] | None = None
         while True:

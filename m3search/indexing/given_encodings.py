@@ -14,6 +14,7 @@ import numpy as np
 from m3search.analysis.passages import Passage
 from m3search.errors import EncodingsError
 from m3search.records import Encodings
+from m3search.records.token_codes import TokenCodes
 
 if TYPE_CHECKING:
     from m3search.indexing.sources.record import Record
@@ -58,6 +59,8 @@ def config_of(config: IndexConfig, batch: Encodings) -> IndexConfig:
     colbert = config.colbert_dim
     if batch.colbert is None:
         colbert = None
+    elif isinstance(batch.colbert, TokenCodes):
+        colbert = batch.colbert.dim
     elif len(batch.colbert):
         colbert = int(batch.colbert[0].shape[1])
     return replace(
@@ -81,10 +84,15 @@ def rows_of(batch: Encodings, documents: Sequence[int]) -> Encodings:
     if len(rows) == len(batch):
         return batch
     index: Any = np.array(rows, np.int64)
+    colbert = batch.colbert
     return Encodings(
         dense=None if batch.dense is None else batch.dense[index],
         lexical=None if batch.lexical is None else batch.lexical[index],
-        colbert=None if batch.colbert is None else [batch.colbert[row] for row in rows],
+        colbert=TokenCodes.select([colbert], index)
+        if isinstance(colbert, TokenCodes)
+        else None
+        if colbert is None
+        else [colbert[row] for row in rows],
     )
 
 

@@ -1,11 +1,16 @@
 """Ingest: documents -> passages -> encodings -> segments, for a build and for a live index alike.
 
-Owns the pipeline; imports storage, analysis, records. Invariant: documents are consumed as they come and memory does not grow
-with their number; where the segments go is the business of a `Sink`.
+Owns the pipeline; imports storage, analysis, records. Invariant: documents are consumed as they come, two chunks of them
+ahead at most, and memory does not grow with their number; where the segments go is the business of a `Sink`.
+
+With a `Journal`, what is encoded is committed chunk by chunk before it goes into a segment, and a build that was interrupted
+takes what is there: its documents are read again and compared, and not encoded again.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,23 +18,21 @@ import numpy as np
 
 from m3search.analysis.analyzer import Analyzer
 from m3search.analysis.passages import split, whole
-from m3search.errors import DocumentError, EncodingsError
+from m3search.errors import DocumentError, EncodingsError, ResumeError
+from m3search.indexing.chunks import DOCUMENTS, Chunk, ChunkSize
 from m3search.indexing.given_encodings import Window, batches_of, check_batch, config_of, given_passages, rows_of
 from m3search.indexing.report import BuildReport
 from m3search.indexing.sources.record import Record, from_iterable, read_documents
+from m3search.indexing.trail import Trail
 from m3search.records import Encodings
 from m3search.storage import IndexConfig, PassageBatch, SealedSegment, SegmentWriter
+from m3search.storage.journal import Journal, Mark
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m3search.analysis.passages import Passage
     from m3search.indexing.sources.record import Accepted
     from m3search.records import Document
-
-_CHUNK_DOCUMENTS = 512
-_CHUNK_CHARACTERS = 1_000_000  # sorts enough texts by length to fill batches, and bounds the vectors in memory
-_CHUNK_TOKEN_BYTES = 512 * 2**20  # of token vectors, where every character is a token; of English, a quarter
 
 
 class PassageEncoder(Protocol):
@@ -40,14 +43,24 @@ class PassageEncoder(Protocol):
         """Ordinary tokens of one passage."""
         ...
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens that go through the model at once."""
+        ...
+
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Characters of every token."""
         ...
 
-    def encode(
-        self, texts: Sequence[str], *, dense: bool = True, lexical: bool = True, colbert: bool = False
-    ) -> Encodings:
-        """The outputs of texts."""
+    def encode_groups(
+        self,
+        groups: Iterable[Sequence[str]],
+        *,
+        dense: bool = True,
+        lexical: bool = True,
+        colbert_codec: str | None = None,
+    ) -> Iterator[Encodings]:
+        """The outputs of groups of texts, one after the other, while the next one is read."""
         ...
 
 
@@ -96,6 +109,8 @@ class Ingest:
         fixed: bool = False,
         progress: Callable[[int], None] = lambda _: None,
         report: BuildReport | None = None,
+        journal: Journal | None = None,
+        held: int = 0,
     ) -> None:
         """Begins.
 
@@ -106,6 +121,8 @@ class Ingest:
             fixed: the config is that of an index with documents, and given encodings must be as it says.
             progress: called with the number of documents that were just done.
             report: goes on with the counts of an earlier pass.
+            journal: takes what is encoded, and gives what was before an interruption.
+            held: documents that are in sealed segments since before the interruption.
         """
         self._sink = sink
         self.config = config
@@ -117,6 +134,10 @@ class Ingest:
         self._progress = progress
         self._segment: SegmentWriter | None = None
         self._begun = False
+        self._journal = journal
+        self.trail = None if journal is None else Trail(journal.path, journal.record.marks)
+        self._held = held
+        self._done = 0
         self.report = BuildReport() if report is None else report
 
     def run(
@@ -148,6 +169,8 @@ class Ingest:
         else:
             self._take_all(records, batches_of(encodings))
             self._begin(self.config)
+        if self.trail is not None:
+            self.trail.check_end()
 
     def seal(self) -> None:
         """Hand over the segment that is open."""
@@ -166,40 +189,69 @@ class Ingest:
 
     def _encode_all(self, records: Iterator[Record]) -> None:
         """Encode chunk by chunk; without an encoder passages have BM25 terms only."""
-        chunk: list[Accepted] = []
-        characters, limit = 0, _CHUNK_CHARACTERS
-        if self.config.colbert_dim is not None:
-            limit = min(limit, _CHUNK_TOKEN_BYTES // (4 * self.config.colbert_dim))
-        for accepted in self._accepted(records):
-            chunk.append(accepted)
-            characters += len(accepted.document.content)
-            if len(chunk) >= _CHUNK_DOCUMENTS or characters >= limit:
-                self._encode_chunk(chunk)
-                chunk, characters = [], 0
-        if chunk:
-            self._encode_chunk(chunk)
-
-    def _encode_chunk(self, chunk: Sequence[Accepted]) -> None:
-        documents = [accepted.document for accepted in self._welcome(chunk)]
-        encoder = self._encoder
+        accepted = self._accepted(records)
+        if self._journal is not None and self._journal.resumed:
+            self._take_journal(self._journal, accepted)
+        encoder, config = self._encoder, self.config
         if encoder is None:
+            for found in ChunkSize.of(0, None).cut(accepted):
+                self._append(self._chunk(found), Encodings())
+            return
+        pending: deque[Chunk] = deque()
+
+        def contents() -> Iterator[list[str]]:
+            for found in ChunkSize.of(encoder.batch_tokens, config.colbert_dim).cut(accepted):
+                pending.append(self._chunk(found))
+                yield pending[-1].contents
+
+        encoded = encoder.encode_groups(
+            contents(),
+            dense=config.dense_dim is not None,
+            lexical=config.vocab_size is not None,
+            colbert_codec=None if config.colbert_dim is None else config.colbert_codec,
+        )
+        for encodings in encoded:
+            chunk = pending.popleft()
+            if self._journal is not None and chunk.accepted:
+                end = Mark(self._done + len(chunk.accepted), chunk.accepted[-1].digest)
+                self._journal.put(encodings, self._done, end)
+            self._append(chunk, encodings)
+
+    def _chunk(self, found: Sequence[Accepted]) -> Chunk:
+        """The documents among these that may come in, with their passages."""
+        accepted = self._welcome(found)
+        documents = [one.document for one in accepted]
+        if self._encoder is None:
             passages = [whole(document) for document in documents]
         else:
-            passages = split(documents, encoder.room, encoder.token_spans)
-        for document, found in zip(documents, passages, strict=True):
-            if not found:
+            passages = split(documents, self._encoder.room, self._encoder.token_spans)
+        for document, its in zip(documents, passages, strict=True):
+            if not its:
                 self.report.empty.add(document.id)
-        contents = [passage.content for found in passages for passage in found]
-        encodings = Encodings()
-        if encoder is not None and contents:
-            config = self.config
-            encodings = encoder.encode(
-                contents,
-                dense=config.dense_dim is not None,
-                lexical=config.vocab_size is not None,
-                colbert=config.colbert_dim is not None,
-            )
-        self._append(documents, passages, encodings)
+        return Chunk(accepted, passages)
+
+    def _take_journal(self, journal: Journal, accepted: Iterator[Accepted]) -> None:
+        """Take what is encoded already, up to the last mark; the documents are read and compared only."""
+        chunks = journal.record.chunks
+        sealed = chunks[0].first if chunks else self._held
+        for one in itertools.islice(accepted, sealed):
+            if not whole(one.document):
+                self.report.empty.add(one.document.id)
+            self._progress(1)
+        self._done = sealed
+        self._held -= sealed
+        for chunk in chunks:
+            found = list(itertools.islice(accepted, chunk.mark.documents - chunk.first))
+            if self.trail is not None and self.trail.documents < chunk.mark.documents:
+                self.trail.check_end()
+            documents, encodings = self._chunk(found), journal.read(chunk, self.config)
+            if len(documents.contents) != len(encodings):
+                raise ResumeError(
+                    f"the interrupted build in {journal.path} cut documents {chunk.first + 1:,} to {chunk.mark.documents:,} "
+                    f"into {len(encodings):,} passages, now they make {len(documents.contents):,}: resume with the version of "
+                    f"m3search that began it, or leave resume out to begin anew"
+                )
+            self._append(documents, encodings)
 
     def _take_all(self, records: Iterator[Record], batches: Iterator[Encodings]) -> None:
         """Take given encodings, batch by batch, with the records that belong to them."""
@@ -222,12 +274,8 @@ class Ingest:
                 )
             accepted = self._welcome(accepted)
             rows = [found.ordinal - first for found in accepted]
-            documents = [found.document for found in accepted]
-            self._append(
-                documents,
-                [given_passages(document, batch, row) for document, row in zip(documents, rows, strict=True)],
-                rows_of(batch, rows),
-            )
+            passages = [given_passages(found.document, batch, row) for found, row in zip(accepted, rows, strict=True)]
+            self._append(Chunk(accepted, passages), rows_of(batch, rows))
             first += count
         for record in records:
             raise EncodingsError(
@@ -242,7 +290,7 @@ class Ingest:
         for accepted in read_documents(records, self.report.skipped if self._skip else None, first):
             why = self._sink.known(accepted.document)
             if not why:
-                yield accepted
+                yield accepted if self.trail is None else accepted._replace(digest=self.trail.take(accepted))
             else:
                 self._reject(accepted, why)
 
@@ -263,38 +311,45 @@ class Ingest:
             raise error
         self.report.skipped.add(error)
 
-    def _append(
-        self, documents: Sequence[Document], passages: Sequence[Sequence[Passage]], encodings: Encodings
-    ) -> None:
+    def _append(self, chunk: Chunk, encodings: Encodings) -> None:
         """Write documents into segments, beginning a new one where one is full."""
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(found) for found in passages], dtype=np.int64)])
-        spans = np.array([passage.span for found in passages for passage in found], np.int64).reshape(-1, 2)
+        documents, sizes = chunk.documents, [len(found) for found in chunk.passages]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+        start = min(self._held, len(documents))
+        self._held -= start
+        self._done += start
+        passages = [passage for found in chunk.passages[start:] for passage in found]
+        spans = np.array([passage.span for passage in passages], np.int64).reshape(-1, 2)
         terms = None
         if self._analyzer is not None:
-            terms = [self._analyzer.counts(passage.content) for found in passages for passage in found]
-        start = 0
+            terms = [self._analyzer.counts(passage.content) for passage in passages]
+        self.report.documents += len(documents) - start
+        self.report.passages += len(passages)
+        first = int(offsets[start])
         while start < len(documents):
             segment = self._open_segment()
             number = segment.documents
             stop = _fitting(offsets, start, segment)
             rows = slice(int(offsets[start]), int(offsets[stop]))
+            new = slice(rows.start - first, rows.stop - first)
             segment.append(
                 PassageBatch(
                     documents=documents[start:stop],
                     offsets=offsets[start : stop + 1] - offsets[start],
-                    spans=spans[rows],
+                    spans=spans[new],
                     dense=None if encodings.dense is None else encodings.dense[rows],
                     lexical=None if encodings.lexical is None else encodings.lexical[rows],
                     colbert=None if encodings.colbert is None else encodings.colbert[rows],
-                    terms=None if terms is None else terms[rows],
+                    terms=None if terms is None else terms[new],
                 )
             )
             self._sink.placed(segment, number, documents[start:stop])
+            self._done += stop - start
+            if self._journal is not None:
+                self._journal.reached = Mark(self._done, chunk.accepted[stop - 1].digest)
             if segment.full:
                 self.seal()
             start = stop
-        self.report.documents += len(documents)
-        self.report.passages += len(spans)
         self._progress(len(documents))
 
     def _begin(self, config: IndexConfig) -> None:
@@ -317,4 +372,4 @@ def _fitting(offsets: NDArray[np.int64], start: int, segment: SegmentWriter) -> 
     """
     passages = offsets[start] + segment.capacity - segment.passages
     stop = int(np.searchsorted(offsets, passages, side="right")) - 1
-    return max(start + 1, min(stop, start + segment.capacity - segment.documents, start + _CHUNK_DOCUMENTS))
+    return max(start + 1, min(stop, start + segment.capacity - segment.documents, start + DOCUMENTS))

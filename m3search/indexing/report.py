@@ -136,6 +136,7 @@ class BuildReport:
         documents: how many were indexed.
         passages: how many scored units they have.
         replaced: how many of them took the place of another of their id.
+        resumed: how many of them an interrupted build had encoded before.
         skipped: records that were left out.
         empty: documents without text.
         seconds: how long it took, from the first document to the commit.
@@ -144,6 +145,7 @@ class BuildReport:
     documents: int = 0
     passages: int = 0
     replaced: int = 0
+    resumed: int = 0
     seconds: float = 0.0
     skipped: SkipReport = field(default_factory=SkipReport)
     empty: EmptyReport = field(default_factory=EmptyReport)
@@ -153,6 +155,7 @@ class BuildReport:
         return {
             "documents": self.documents,
             "passages": self.passages,
+            "resumed": self.resumed,
             "seconds": self.seconds,
             "skipped": self.skipped.to_dict(),
             "empty": self.empty.to_dict(),

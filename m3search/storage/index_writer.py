@@ -4,7 +4,8 @@ Owns the transactions, the stage of a build and its publication; imports the res
 generation of an index that is served. Invariant: the manifest in the store names only what is on the disk, and a crash leaves
 the old generation or the new one, plus garbage that the next writer removes.
 
-A build commits each segment under the record "building"; `publish` turns that record into the manifest in one transaction.
+A build commits each segment under the record "building", and before that what it encodes in its journal (`journal.py`);
+`publish` turns the record into the manifest in one transaction.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from m3search.storage.changes import Changes
 from m3search.storage.directory import Directory
 from m3search.storage.environment import Environment
 from m3search.storage.garbage import remove_garbage
-from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
+from m3search.storage.journal import Journal, JournalRecord
+from m3search.storage.keys import BUILDING_KEY, JOURNAL_KEY, MANIFEST_KEY
 from m3search.storage.manifest import IndexConfig, Manifest
 from m3search.storage.segment_writer import SealedSegment, SegmentWriter
 from m3search.storage.write_lock import HOLDER, LOCK, WriteLock
@@ -33,12 +35,18 @@ _STORE, _SEGMENTS = "store", "segments"
 
 
 class IndexWriter:
-    """Changes an index; everything it acknowledges is durable."""
+    """Changes an index; everything it acknowledges is durable.
+
+    Attributes:
+        threads: of what is made of a segment at its end; None: as many as OpenMP takes.
+        discarded: documents of an interrupted build whose stage was discarded by `for_build`.
+    """
 
     def __init__(self, path: Path, *, create: bool = False, replace_damaged: bool = False) -> None:
         self.path = path
         self.directory = Directory(path / _SEGMENTS)
-        self.threads: int | None = None  # of what is made of a segment at its end; None: as many as OpenMP takes
+        self.threads: int | None = None
+        self.discarded = 0
         self._failed = False
         self._kept: set[str] = set()
         self._lock = WriteLock(path)
@@ -59,8 +67,13 @@ class IndexWriter:
             return Environment.open(self.path / _STORE, create=True)
 
     @classmethod
-    def for_build(cls, path: Path, *, overwrite: bool) -> Self:
+    def for_build(cls, path: Path, *, overwrite: bool, resume: bool = False) -> Self:
         """A writer with an empty stage; what is served at `path` stays served until `publish`.
+
+        Args:
+            path: the folder.
+            overwrite: whether what is served may be replaced.
+            resume: leave the stage of a build that was interrupted, for `Journal.left`.
 
         Raises:
             IndexExistsError: an index is there and `overwrite` is not set, or something else is there.
@@ -73,13 +86,19 @@ class IndexWriter:
             raise IndexExistsError(f"{path} is a file: name a folder for the index")
         if _is_foreign(path, overwrite=overwrite):
             raise IndexExistsError(f"{path} is no index and not empty: name another folder")
-        writer = cls(path, create=True, replace_damaged=overwrite)
+        writer = cls(path, create=True, replace_damaged=overwrite and not resume)
         try:
             if writer._served(overwrite=overwrite) and not overwrite:
                 raise IndexExistsError(
                     f"{path} holds an index already: pass overwrite=True to replace it, or name another path"
                 )
-            writer.discard_stage()
+            if resume and writer.journal_record() is not None:
+                writer.collect()
+            else:
+                with contextlib.suppress(StorageError):  # what cannot be read goes all the same
+                    record = writer.journal_record()
+                    writer.discarded = 0 if record is None else record.documents
+                writer.discard_stage()
         except BaseException:
             writer.close()
             raise
@@ -92,6 +111,12 @@ class IndexWriter:
         with self.environment.read() as transaction:
             blob = transaction.get(key)
             return None if blob is None else Manifest.unpack(bytes(blob), key, f"the manifest of {self.path}")
+
+    def journal_record(self) -> JournalRecord | None:
+        """What was committed of a build's journal; None where there is none."""
+        with self.environment.read() as transaction:
+            blob = transaction.get(JOURNAL_KEY)
+            return None if blob is None else JournalRecord.unpack(bytes(blob), f"the journal of {self.path}")
 
     def _served(self, *, overwrite: bool) -> bool:
         """Whether an index is served; a damaged manifest goes where it is to be replaced anyway."""
@@ -133,23 +158,30 @@ class IndexWriter:
 
     # -- building --
 
-    def stage(self, config: IndexConfig) -> None:
+    def stage(self, config: IndexConfig, journal: Journal | None = None) -> None:
         """Begin a build."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         with self.commit() as transaction:
             transaction.put(BUILDING_KEY, Manifest(0, config, (), created).pack(BUILDING_KEY))
+            if journal is not None:
+                transaction.put(JOURNAL_KEY, journal.record.pack())
 
     def new_segment(self) -> SegmentWriter:
         """A segment for the stage."""
         return SegmentWriter(self.directory, self._stage().config, threads=self.threads)
 
-    def add_segment(self, segment: SealedSegment) -> None:
-        """Commit a segment to the stage; it is durable when this returns."""
+    def add_segment(self, segment: SealedSegment, journal: Journal | None = None) -> None:
+        """Commit a segment to the stage; it is durable when this returns, and the journal no longer holds what is in it."""
         stage = self._stage()
+        record = None if journal is None else journal.sealed()
         with self.commit(needed=segment.size) as transaction:
             segment.put(transaction)
             staged = stage.with_segments((*stage.segments, segment.info))
             transaction.put(BUILDING_KEY, staged.pack(BUILDING_KEY))
+            if record is not None:
+                transaction.put(JOURNAL_KEY, record.pack())
+        if journal is not None and record is not None:
+            journal.became(record)
 
     def publish(self) -> Manifest:
         """Make the stage the served generation, in one commit; the old generation's bytes are freed after it."""
@@ -158,6 +190,7 @@ class IndexWriter:
         with self.commit(deletes=True) as transaction:
             transaction.put(MANIFEST_KEY, published.pack(MANIFEST_KEY))
             transaction.delete(BUILDING_KEY)
+            transaction.delete(JOURNAL_KEY)
         with contextlib.suppress(StorageError):  # it is published; the next writer removes what is left
             self.collect()
         return published
@@ -165,10 +198,11 @@ class IndexWriter:
     def discard_stage(self) -> None:
         """Forget the stage and every other garbage; what is served stays as it is."""
         with self.environment.read() as transaction:
-            staged = transaction.get(BUILDING_KEY) is not None
+            staged = any(transaction.get(key) is not None for key in (BUILDING_KEY, JOURNAL_KEY))
         if staged:
             with self.commit(deletes=True) as transaction:
                 transaction.delete(BUILDING_KEY)
+                transaction.delete(JOURNAL_KEY)
         self.collect()
 
     def _stage(self) -> Manifest:
@@ -232,6 +266,8 @@ class IndexWriter:
         """Remove files and keys of segments that no manifest names, in transactions of bounded size."""
         manifests = [self.manifest(key) for key in (MANIFEST_KEY, BUILDING_KEY)]
         named = {info.uuid for manifest in manifests if manifest is not None for info in manifest.segments}
+        journal = self.journal_record()
+        named |= set() if journal is None else {journal.name}
         remove_garbage(self.environment, self.directory, named | self._kept, self.commit)
 
     # -- lifetime --

@@ -1,6 +1,6 @@
 """Keys: where everything lies in the store's one table.
 
-    r<name>                                      a record: the manifest, the stage of a build
+    r<name>                                      a record: the manifest, the stage of a build, its journal
     s<segment, 16 bytes>a<name>                  an array of a segment
     s<segment, 16 bytes>d<number, 4 bytes>       a document of a segment, numbered from 0, big-endian
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 MANIFEST_KEY = b"rmanifest"
 BUILDING_KEY = b"rbuilding"
+JOURNAL_KEY = b"rjournal"
 SEGMENTS = b"s"
 SEGMENT_BYTES = 16
 

@@ -52,7 +52,9 @@ class Snapshot:
         try:
             blob = self._get(MANIFEST_KEY)
             if blob is None:
-                raise IndexNotFoundError(f"{path} holds no index that was finished: build one there")
+                raise IndexNotFoundError(
+                    f"{path} holds no index that was finished: build one there, or go on with resume"
+                )
             self.manifest = Manifest.unpack(blob, MANIFEST_KEY, f"the manifest of {path}")
             self.segments = self._open_segments(Directory(path / "segments"), verify=verify)
         except BaseException:

@@ -14,7 +14,7 @@ import numpy as np
 
 from m3search.errors import CorruptionError
 from m3search.records import check_codec
-from m3search.records.token_codes import SIGNS_PER_WORD, decoded, sign_words, to_bf16, to_int8
+from m3search.records.token_codes import SIGNS_PER_WORD, TokenCodes, decoded, sign_words, to_bf16, to_int8
 from m3search.storage.array_file import ArrayFileWriter
 from m3search.storage.codec import check_ends, ends_of
 
@@ -69,7 +69,10 @@ class TokenVectorsWriter:
         return self.tokens >= LARGEST_SEGMENT
 
     def append(self, passages: Sequence[NDArray[np.float32]]) -> None:
-        """Passages, each f32[t, dim]."""
+        """Passages, each f32[t, dim]; `TokenCodes` of this codec are taken as they are."""
+        if isinstance(passages, TokenCodes) and passages.codec == self._codec:
+            self._append_codes(passages)
+            return
         for vectors in passages:
             self._sizes.append(len(vectors))
             self.tokens += len(vectors)
@@ -81,6 +84,15 @@ class TokenVectorsWriter:
             self._files["colbert"].append(codes)
             if has_signs(self._codec):
                 self._files["signs"].append(sign_words(vectors))
+
+    def _append_codes(self, passages: TokenCodes) -> None:
+        self._sizes.extend(np.diff(passages.ends).tolist())
+        self.tokens += len(passages.codes)
+        self._files["colbert"].append(passages.codes)
+        if passages.scales is not None:
+            self._scales.append(passages.scales)
+        if passages.signs is not None:
+            self._files["signs"].append(passages.signs)
 
     def append_stored(self, tokens: TokenVectors, rows: NDArray[np.int64]) -> None:
         """Passages of another segment of the same codec, code by code, so that no score changes."""

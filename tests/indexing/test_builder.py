@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from m3search import Encoder
-from m3search.indexing import ingest
+from m3search.indexing import chunks
 from m3search.indexing.build_config import build_config
 from m3search.indexing.builder import Builder
 from m3search.storage import DenseSettings, IndexWriter
@@ -20,17 +20,18 @@ class Watched:
         self.encoder = encoder
         self.given = []
         self.room, self.token_spans, self.identity = encoder.room, encoder.token_spans, encoder.identity
+        self.batch_tokens = encoder.batch_tokens
         self.recommended_weights = encoder.recommended_weights
 
-    def encode(self, texts, **outputs):
-        found = self.encoder.encode(texts, **outputs)
-        self.given.append(sum(matrix.nbytes for matrix in found.colbert or ()))
-        return found
+    def encode_groups(self, groups, **outputs):
+        for found in self.encoder.encode_groups(groups, **outputs):
+            self.given.append(0 if found.colbert is None else found.colbert.nbytes)
+            yield found
 
 
 @pytest.mark.parametrize("codec", ["int8+bits", None])
 def test_token_vectors_are_written_before_many_of_them_are_there(tmp_path, monkeypatch, codec):
-    monkeypatch.setattr(ingest, "_CHUNK_TOKEN_BYTES", 200_000)
+    monkeypatch.setattr(chunks, "_TOKEN_BYTES", 200_000)
     watched = Watched(Encoder.load(CHECKPOINT, threads=1))
     dense = DenseSettings.of("flat")
     config = build_config(watched, bm25=False, colbert=codec, dense=dense, given=False, segment_size=1000)

@@ -4,12 +4,14 @@ import contextlib
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
 from m3search import Document, Encodings, Index
+from m3search.errors import M3SearchWarning
 from m3search.storage import IndexWriter
 from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
 
@@ -39,18 +41,20 @@ def corpus(count=20, seed=0):
 
 
 def build(path, count=20, seed=0, *, segment_size=7, overwrite=False, dense="auto"):
-    """Build the corpus of this seed at `path`."""
+    """Build the corpus of this seed at `path`; what a killed build has left there is discarded."""
     documents, encodings = corpus(count, seed)
-    Index.build(
-        documents,
-        path,
-        encoder=None,
-        encodings=encodings,
-        colbert="int8+bits",
-        dense=dense,
-        segment_size=segment_size,
-        overwrite=overwrite,
-    ).close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", M3SearchWarning)
+        Index.build(
+            documents,
+            path,
+            encoder=None,
+            encodings=encodings,
+            colbert="int8+bits",
+            dense=dense,
+            segment_size=segment_size,
+            overwrite=overwrite,
+        ).close()
 
 
 def answers(index):

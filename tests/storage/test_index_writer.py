@@ -13,6 +13,8 @@ from small_index import Process, answers, build, corpus, garbage, opened_answers
 from m3search import Document, Encodings, Index
 from m3search.errors import (
     CorruptionError,
+    DocumentError,
+    EncodingsError,
     IndexExistsError,
     IndexFormatError,
     IndexNotFoundError,
@@ -218,7 +220,7 @@ def test_a_build_that_fails_leaves_nothing_but_what_stood_there(tmp_path, after,
         build(tmp_path / "i")
         before = opened_answers(tmp_path / "i")
     documents, encodings = corpus(20, seed=1)
-    for error in (ZeroDivisionError("the source broke"), KeyboardInterrupt()):
+    for error in (DocumentError("this one is bad"), EncodingsError("and these are")):
         with pytest.raises(type(error)):
             Index.build(
                 failing(documents, after, error),

@@ -49,11 +49,13 @@ class Accepted(NamedTuple):
         ordinal: its place among all records, skipped ones counted.
         where: the place it was read from.
         document: valid, but its id is not yet known to be unique.
+        digest: of all documents up to this one, where somebody keeps a trail (`indexing/trail.py`).
     """
 
     ordinal: int
     where: str
     document: Document
+    digest: bytes = b""
 
 
 def from_iterable(documents: Iterable[object]) -> Iterator[Record]:
