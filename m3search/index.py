@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from m3search.errors import EncoderError, IndexNotFoundError, InputError, M3SearchWarning, StorageError
-from m3search.reader import Reader, chosen, logger
+from m3search.planning import chosen
+from m3search.reader import Reader, logger
 from m3search.retrieval import ensure_compiled
 from m3search.storage import (
     Changes,
@@ -36,6 +37,7 @@ from m3search.storage import (
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
+    from m3search.filtering import FilterLike
     from m3search.indexing.report import BuildReport
     from m3search.indexing.sources import Source
     from m3search.indexing.writer import Documents, Writer
@@ -394,15 +396,25 @@ class Index(Reader):
             writer.upsert(docs, encodings, on_error=on_error)
         return writer.report
 
-    def delete(self, ids: Iterable[str | int] | str) -> int:
+    def delete(
+        self,
+        ids: Iterable[str | int] | str | None = None,
+        *,
+        filter: FilterLike = None,  # noqa: A002 - the user's word
+    ) -> int:
         """Delete documents in one commit, durable when it returns: how many there were. It takes mode "w".
+
+        Args:
+            ids: of the documents; or
+            filter: that is true of them, as for `search`.
 
         Raises:
             InputError: an id is not there, and nothing is deleted; or the index is open for reading only.
+            FilterError: as for `search`; or an empty filter, which would delete everything.
             StorageError: the disk is full or failing; the old generation is served on.
         """
         with self.writer() as writer:
-            return writer.delete([ids] if isinstance(ids, str) else chosen(ids) or [])
+            return writer.delete([ids] if isinstance(ids, str) else chosen(ids), filter=filter)
 
     @property
     def _config(self) -> IndexConfig:

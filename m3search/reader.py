@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-import numpy as np
-
 from m3search.errors import ClosedError, EncoderError, InputError, QueryError
 from m3search.planning import (
     Cursor,
@@ -25,8 +23,11 @@ from m3search.planning import (
     Prepared,
     Spelling,
     Wanted,
+    allowed_by,
     answer,
+    as_id,
     check_k,
+    facets,
     planned,
     prepare,
 )
@@ -38,8 +39,8 @@ from m3search.storage import Environment, Snapshot, summary
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
     from m3search.evaluation import Dataset, Evaluation
+    from m3search.filtering import FilterLike
     from m3search.records import WeightsLike
-    from m3search.retrieval import Allowed
 
 DEFAULT_RERANK = 100
 _EXPORT_BATCH = 1024
@@ -53,6 +54,7 @@ class SearchOptions(TypedDict, total=False):
 
     weights: WeightsLike
     ids: Iterable[str | int] | None
+    filter: FilterLike
     encodings: Encodings | None
     offset: int
     rerank: int
@@ -127,6 +129,7 @@ class Reader:
         *,
         weights: WeightsLike = None,
         ids: Iterable[str | int] | None = None,
+        filter: FilterLike = None,  # noqa: A002 - the user's word
         encodings: Encodings | None = None,
         offset: int = 0,
         rerank: int = DEFAULT_RERANK,
@@ -142,11 +145,13 @@ class Reader:
         """The best k documents.
 
         Args:
-            query: a text, or its encodings (one row); "" with `ids` lists these documents by id.
+            query: a text, or its encodings (one row); "" with `ids` or `filter` lists these by id.
             k: how many; at or above the number of documents a blend with dense returns all.
             weights: of the legs, for example ``{"dense": 1, "lexical": 0.3}``, or a published blend by name: "m3",
                 "m3-long", "m3-readme"; None: those stored with the index.
             ids: only these documents; unknown ones are passed over.
+            filter: only documents with such metadata, for example ``{"lang": "de", "year": {"gte": 2020}}`` or
+                ``"lang=de year>=2020"``; docs/filters.md has all of it.
             encodings: vectors of the text (one row), which are then not made by the encoder.
             offset: how many better documents to pass over. Pages of one k and one generation never repeat or skip a
                 document; after a write, only those of a `cursor` go on.
@@ -160,18 +165,19 @@ class Reader:
             dense_effort: how hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf, for a search of all
                 passages (a filter raises it); None: what found 95 of the best 100 at the build.
             explain: keep what ``hits.explain()`` and ``hit.explain()`` tell.
-            plan: what `plan` returned, to be followed; it decides about k and all that is above but `ids`, `encodings`,
-                `dense_effort` and `explain`.
+            plan: what `plan` returned, to be followed; it decides about k and all that is above but `ids`, `filter`,
+                `encodings`, `dense_effort` and `explain`.
 
         Raises:
             QueryError: k below 1, or a query that the index cannot score.
+            FilterError: a filter that is none, or names a field that no document has, or compares it with another type.
             WeightsError: negative, not finite or all 0, an unknown leg, or one that the index does not have.
             EncoderError: the index's encoder cannot be loaded, or is another than it was built with.
         """
         started = time.perf_counter()
         limits = Limits(offset, rerank, fusion, missing, depth, max_ms, max_candidates)
         with self._reading() as snapshot:
-            allowed, count = _allowed(snapshot, ids)
+            allowed, count = allowed_by(snapshot, ids, filter)
             wanted = Wanted(k, weights, limits, dense_effort=dense_effort, allowed=count, plan=plan)
             (prepared,) = self._prepare([query], [encodings], snapshot, wanted)
             return answer(prepared, snapshot, allowed, started, explain=explain, spelling=self._spelling(explain))
@@ -193,7 +199,7 @@ class Reader:
             WeightsError: as for `search`.
         """
         with self._reading() as snapshot:
-            _, count = _allowed(snapshot, options.get("ids"))
+            _, count = allowed_by(snapshot, options.get("ids"), options.get("filter"))
             wanted = _wanted(k, options, count)
             config = snapshot.manifest.config
             return planned(query, options.get("encodings"), wanted, config, approximate=snapshot.approximate)
@@ -215,7 +221,7 @@ class Reader:
         """
         explain = options.get("explain", False)
         with self._reading() as snapshot:
-            allowed, count = _allowed(snapshot, options.get("ids"))
+            allowed, count = allowed_by(snapshot, options.get("ids"), options.get("filter"))
             wanted = _wanted(k, options, count)
             (prepared,) = self._prepare([query], [options.get("encodings")], snapshot, wanted)
             return Cursor(prepared, snapshot, allowed, explain=explain, spelling=self._spelling(explain))
@@ -245,7 +251,7 @@ class Reader:
             raise QueryError("search_batch takes no encodings beside its queries: give encodings as queries")
         asked, explain = list(queries), options.get("explain", False)
         with self._reading() as snapshot:
-            allowed, count = _allowed(snapshot, options.get("ids"))
+            allowed, count = allowed_by(snapshot, options.get("ids"), options.get("filter"))
             jobs = self._prepare(asked, [None] * len(asked), snapshot, _wanted(k, options, count))
             spelling = self._spelling(explain)
 
@@ -261,6 +267,7 @@ class Reader:
         k: int = 10,
         *,
         weights: WeightsLike = None,
+        filter: FilterLike = None,  # noqa: A002 - the user's word
     ) -> Hits:
         """The documents most like one of the index, by its stored vectors and its terms, itself left out.
 
@@ -278,13 +285,44 @@ class Reader:
             check_k(k)
             stored = as_query(stored_encodings(snapshot, *found, colbert=False))
             content = snapshot.document(*found).content
-            wanted = Wanted(k + 1, weights, legs=("dense", "lexical", "bm25"))
+            allowed, count = allowed_by(snapshot, None, filter)
+            wanted = Wanted(k + 1, weights, legs=("dense", "lexical", "bm25"), allowed=count)
             (prepared,) = self._prepare([content], [stored], snapshot, wanted)
-            hits = answer(prepared, snapshot, snapshot.allowed(None), started)
+            hits = answer(prepared, snapshot, allowed, started)
         others = [hit for hit in hits if hit.id != id][:k]
         for rank, hit in enumerate(others, start=1):
             hit.rank = rank
         return Hits(others, hits.guarantee, hits.bound, hits.kth_score, hits.statistics)
+
+    def facets(
+        self,
+        field: str,
+        *,
+        query: str | Encodings | None = None,
+        k: int = 1000,
+        limit: int | None = 10,
+        **options: Unpack[SearchOptions],
+    ) -> dict[str, int] | dict[float, int] | dict[bool, int]:
+        """Values of a field of the metadata -> how many documents have them: the most frequent first, then by value.
+
+        Args:
+            field: its name; within mappings with dots, as "author.name".
+            query: counts only among the best `k` documents for it; None: among all that `ids` and `filter` leave.
+            k: see `query`; with legs that find matches only (BM25, lexical), a large number counts among all matches.
+            limit: how many values; None: all.
+            options: as for `search`.
+
+        Raises:
+            QueryError: there is no such field, or its values are not indexed; and as for `search`.
+        """
+        with self._reading() as snapshot:
+            if query is None:
+                return facets(snapshot, field, limit, options.get("ids"), options.get("filter"))
+            allowed, count = allowed_by(snapshot, options.get("ids"), options.get("filter"))
+            (prepared,) = self._prepare([query], [options.get("encodings")], snapshot, _wanted(k, options, count))
+            if prepared.query is None and count is None:
+                return {}
+            return facets(snapshot, field, limit, query=(prepared, allowed))
 
     def _prepare(
         self,
@@ -412,31 +450,6 @@ class Reader:
             return f"{type(self).__name__}({str(self.path)!r}, closed)"
         legs = list(self._snapshot.manifest.config.legs)
         return f"{type(self).__name__}({str(self.path)!r}, documents={len(self)}, legs={legs})"
-
-
-def as_id(value: str | int) -> str:
-    """An id as it is stored: numbers became strings when they were indexed."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise QueryError(f"{value!r} is no id: give a string, or the number that it was indexed by")
-
-
-def chosen(ids: Iterable[str | int] | None) -> list[str] | None:
-    """Ids as they are stored; None stays None."""
-    if isinstance(ids, str) or not (ids is None or isinstance(ids, Iterable)):
-        raise QueryError(f"ids is {ids!r}: give a list of ids")
-    return None if ids is None else [as_id(value) for value in ids]
-
-
-def _allowed(snapshot: Snapshot, ids: Iterable[str | int] | None) -> tuple[Allowed, int | None]:
-    """What may be found, and how many passages that is where the user has named documents."""
-    wanted = chosen(ids)
-    allowed = snapshot.allowed(wanted)
-    if wanted is None:
-        return allowed, None
-    return allowed, sum(int(np.bitwise_count(bitmap).sum()) for bitmap in allowed if bitmap is not None)
 
 
 def _wanted(k: int, options: SearchOptions, allowed: int | None) -> Wanted:

@@ -22,6 +22,7 @@ from m3search.errors import DocumentError, EncodingsError, ResumeError
 from m3search.indexing.chunks import DOCUMENTS, Chunk, ChunkSize
 from m3search.indexing.given_encodings import Window, batches_of, check_batch, config_of, given_passages, rows_of
 from m3search.indexing.report import BuildReport
+from m3search.indexing.schema import Schema
 from m3search.indexing.sources.record import Record, from_iterable, read_documents
 from m3search.indexing.trail import Trail
 from m3search.records import Encodings
@@ -109,6 +110,7 @@ class Ingest:
         fixed: bool = False,
         progress: Callable[[int], None] = lambda _: None,
         report: BuildReport | None = None,
+        schema: Schema | None = None,
         journal: Journal | None = None,
         held: int = 0,
     ) -> None:
@@ -121,6 +123,7 @@ class Ingest:
             fixed: the config is that of an index with documents, and given encodings must be as it says.
             progress: called with the number of documents that were just done.
             report: goes on with the counts of an earlier pass.
+            schema: fields that are there already; None: none are.
             journal: takes what is encoded, and gives what was before an interruption.
             held: documents that are in sealed segments since before the interruption.
         """
@@ -129,6 +132,7 @@ class Ingest:
         self._encoder: PassageEncoder | None = None
         self._wants_colbert = colbert
         self._fixed = fixed
+        self._schema = schema or Schema()
         self._analyzer = None if config.bm25 is None else Analyzer.from_dict(config.bm25["analyzer"])
         self._skip = False
         self._progress = progress
@@ -288,8 +292,12 @@ class Ingest:
     def _accepted(self, records: Iterable[Record], first: int = 0) -> Iterator[Accepted]:
         """Valid documents whose ids may come; `first` is the ordinal of the first record."""
         for accepted in read_documents(records, self.report.skipped if self._skip else None, first):
+            if error := self._schema.misfit(accepted):
+                self._refuse(error)
+                continue
             why = self._sink.known(accepted.document)
             if not why:
+                self._schema.learn(accepted.document)
                 yield accepted if self.trail is None else accepted._replace(digest=self.trail.take(accepted))
             else:
                 self._reject(accepted, why)
@@ -304,9 +312,10 @@ class Ingest:
 
     def _reject(self, accepted: Accepted, why: str) -> None:
         name = accepted.document.id
-        error = DocumentError(
-            f"{accepted.where}: the id {name!r} {why}", where=accepted.where, doc_id=name, kind="duplicate id"
-        )
+        where = accepted.where
+        self._refuse(DocumentError(f"{where}: the id {name!r} {why}", where=where, doc_id=name, kind="duplicate id"))
+
+    def _refuse(self, error: DocumentError) -> None:
         if not self._skip:
             raise error
         self.report.skipped.add(error)

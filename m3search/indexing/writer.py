@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from m3search.errors import InputError
+from m3search.errors import FilterError, InputError
+from m3search.filtering import And, as_filter
 from m3search.indexing.ingest import Ingest, PassageEncoder
 from m3search.indexing.report import BuildReport, check_on_error
+from m3search.indexing.schema import Schema
+from m3search.storage import selected_documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from m3search.filtering import FilterLike
     from m3search.indexing.sources import Source
     from m3search.records import Document, Encodings
     from m3search.storage import Changes, SealedSegment, SegmentWriter
@@ -51,7 +55,14 @@ class Writer:
         self._changes = changes
         self._encoder = encoder
         self.report = BuildReport()
-        self._ingest = Ingest(self, changes.config, fixed=True, progress=progress, report=self.report)
+        self._ingest = Ingest(
+            self,
+            changes.config,
+            fixed=True,
+            progress=progress,
+            report=self.report,
+            schema=Schema(changes.snapshot.stored_types),
+        )
         self._placed: dict[str, tuple[str, int]] = {}
         self._coming: set[str] = set()
         self._replacing = False
@@ -84,19 +95,49 @@ class Writer:
         """
         self._take(docs, encodings, on_error, replacing=True)
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents, those added before in this block included: how many there were.
+    def delete(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        filter: FilterLike = None,  # noqa: A002 - the user's word
+    ) -> int:
+        """Delete documents: how many there were.
+
+        Args:
+            ids: of the documents, those added before in this block included; or
+            filter: that is true of them; then nothing may have been added before in this block.
 
         Raises:
-            InputError: an id is not there; nothing is deleted then.
+            InputError: an id is not there, and nothing is deleted then; or neither ids nor a filter are given, or both.
+            FilterError: as for `Index.search`; or an empty filter, which would delete everything.
         """
         self._check()
+        if (ids is None) == (filter is None):
+            raise InputError("say what to delete: give ids, or a filter")
+        if ids is None:
+            return self._delete_where(filter)
         wanted = list(dict.fromkeys(ids))
         count = self._changes.delete([name for name in wanted if name not in self._placed])
         for name in wanted:
             if name in self._placed:
                 self._changes.kill(*self._placed.pop(name))
                 count += 1
+        return count
+
+    def _delete_where(self, given: FilterLike) -> int:
+        wanted = as_filter(given)
+        if wanted is None or wanted == And(()):
+            raise FilterError("an empty filter is true of every document: say which are to be deleted")
+        if self._placed:
+            raise InputError(
+                "documents were added in this block, and a filter does not see them: delete first, then add"
+            )
+        count = 0
+        for segment, documents in selected_documents(self._changes.snapshot, wanted):
+            for number in documents.tolist():
+                if not self._changes.is_dead(segment.info.uuid, number):
+                    self._changes.kill(segment.info.uuid, number)
+                    count += 1
         return count
 
     def commit(self) -> None:

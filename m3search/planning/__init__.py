@@ -3,6 +3,7 @@
 Imports retrieval and what is below it. Invariant: an answer's scores come from completion alone, and its guarantee is true.
 """
 
+from m3search.planning.allowed import allowed_by, as_id, chosen, facets
 from m3search.planning.answer import answer
 from m3search.planning.certificate import Guarantee
 from m3search.planning.cursor import Cursor
@@ -27,8 +28,12 @@ __all__ = [
     "Spelling",
     "Strategy",
     "Wanted",
+    "allowed_by",
     "answer",
+    "as_id",
     "check_k",
+    "chosen",
+    "facets",
     "make_plan",
     "planned",
     "prepare",

@@ -18,6 +18,7 @@ from m3search.storage.merge_policy import MergePolicy
 from m3search.storage.merging import Merged, merge_all, merge_due
 from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SealedSegment, SegmentWriter, id_hash
+from m3search.storage.selection import facet_counts, select, selected_documents
 from m3search.storage.snapshot import Snapshot
 from m3search.storage.summary import summary
 
@@ -48,10 +49,13 @@ __all__ = [
     "block_arrays",
     "check_index",
     "copy_index",
+    "facet_counts",
     "id_hash",
     "merge_all",
     "merge_due",
     "proposed",
     "recall_of",
+    "select",
+    "selected_documents",
     "summary",
 ]

@@ -15,8 +15,8 @@ from m3search.records import EncoderIdentity, Weights
 from m3search.storage.codec import pack_record, unpack_record
 from m3search.storage.dense_settings import DenseSettings
 
-FORMAT_VERSION = 3
-"""1: inverted stores without blocks; 2: `block_postings`."""
+FORMAT_VERSION = 4
+"""1: inverted stores without blocks; 2: `block_postings`; 3: no columns of metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,9 @@ class SegmentInfo:
         blobs: name -> bytes of every array in the store.
         statistics: what was found while writing, such as "bm25_length", "dense_norm" and, with an approximate index,
             "dense_effort", "dense_recall_10" and "dense_recall_100".
+        fields: name -> type of the metadata that is indexed, as `filtering.FieldType` writes it; None: there are no columns, as
+            in segments of format 3 and earlier.
+        fields_complete: whether all fields of the documents are among them.
     """
 
     uuid: str
@@ -133,6 +136,8 @@ class SegmentInfo:
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     blobs: Mapping[str, int] = field(default_factory=dict)
     statistics: Mapping[str, float] = field(default_factory=dict)
+    fields: Mapping[str, str] | None = None
+    fields_complete: bool = True
 
     @property
     def key(self) -> bytes:

@@ -109,6 +109,7 @@ def _merged(writer: IndexWriter, snapshot: Snapshot, group: Sequence[SegmentInfo
         for info in (one for one in group if one.deleted < one.documents):
             segment = snapshot.verified(info)
             documents = np.arange(info.documents) if segment.live is None else np.flatnonzero(segment.live)
+            made.append_stored_metadata(snapshot.columns(segment), documents)
             _put_all(writer, _records(snapshot, segment, documents, bytes.fromhex(made.uuid), made.documents))
             for chunk in _chunks(segment, documents):
                 made.append_stored(segment, chunk)

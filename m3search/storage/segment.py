@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3search.errors import CorruptionError
+from m3search.filtering import FieldType
 from m3search.storage.array_file import read_arrays
 from m3search.storage.block_postings import BLOCK_ARRAYS
 from m3search.storage.codec import check_ends, checksum, unpack_array
+from m3search.storage.column_writer import Columns
+from m3search.storage.columns import SegmentColumns
 from m3search.storage.dense_index import FAISS_SUFFIX, DenseIndex, open_dense_index
 from m3search.storage.keys import array_key
 from m3search.storage.postings import BM25_ARRAYS, LEXICAL_ARRAYS, Field, inverted_anew
@@ -47,6 +50,7 @@ class Segment:
         files: suffix -> the whole mapped file.
         fields: "lexical" and "bm25" as the index has them.
         live: bool[documents], or None while all are alive.
+        columns: of the metadata; None: an earlier version wrote none. `Snapshot.columns` gives them in any case.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Segment:
         self.spans: NDArray[np.uint32] = self._array("spans")
         self._check()
         self.live = self._live()
+        self.columns = self._columns()
 
     def _array(self, name: str) -> NDArray[Any]:
         where = f"array {name!r} of segment {self.info.uuid}"
@@ -153,6 +158,30 @@ class Segment:
                 f"restore the index or build it again"
             )
         return live
+
+    def _columns(self) -> SegmentColumns | None:
+        info = self.info
+        if info.fields is None:
+            return None
+        where = f"segment {info.uuid}"
+        try:
+            types = {name: FieldType.of(text) for name, text in info.fields.items()}
+        except (AttributeError, ValueError) as error:
+            raise CorruptionError(
+                f"the manifest names no fields of {where}: restore the index or build it again"
+            ) from error
+
+        arrays = {name: self._array(name) for name in ("meta", "meta_table")}
+        columns = SegmentColumns(Columns(types, info.fields_complete, arrays), info.documents, where)
+        if self._verify:
+            for name in columns:
+                columns[name]
+        return columns
+
+    @cached_property
+    def packed_live(self) -> NDArray[np.uint8] | None:
+        """The living passages as packed bits, or None while all are alive."""
+        return None if self.live_passages is None else np.packbits(self.live_passages, bitorder="little")
 
     @cached_property
     def live_passages(self) -> NDArray[np.bool_] | None:

@@ -18,6 +18,7 @@ from m3search.errors import DocumentError, StorageError
 from m3search.storage.array_file import ArrayFileWriter, read_arrays
 from m3search.storage.block_postings import LARGEST_SEGMENT
 from m3search.storage.codec import VALUE_LIMIT, pack_array, pack_record
+from m3search.storage.column_writer import ColumnWriter
 from m3search.storage.dense_index import FAISS_SUFFIX
 from m3search.storage.dense_index_writer import write_dense_index
 from m3search.storage.keys import array_key, document_key
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from m3search.records import Document
+    from m3search.storage.columns import SegmentColumns
     from m3search.storage.directory import Directory
     from m3search.storage.segment import Segment
 
 _POSTINGS_LIMIT = 2**27  # about two million passages of M3: one large segment is searched faster than some small ones
 _TEXT_LIMIT = 256 * 2**20
+_METADATA_LIMIT = 2**28
 _ID_LIMIT = VALUE_LIMIT // 2
 HASH_BYTES = 16
 _ROWS_LIMIT = LARGEST_SEGMENT // 2  # leaves room for one more document, whatever its passages
@@ -87,6 +90,7 @@ class SegmentWriter:
         self._threads = threads
         self._columns = _Columns()
         self._norm = 0.0
+        self._metadata = ColumnWriter()
         self._lexical = LexicalWriter() if config.vocab_size is not None else None
         self._bm25 = BM25Writer(config.bm25["k1"], config.bm25["b"]) if config.bm25 is not None else None
         self._vectors: ArrayFileWriter | None = None
@@ -121,6 +125,7 @@ class SegmentWriter:
             or self._columns.record_bytes >= _TEXT_LIMIT
             or self._columns.id_bytes >= _ID_LIMIT
             or (self._bm25 is not None and self._bm25.term_bytes >= _ID_LIMIT)
+            or self._metadata.size >= _METADATA_LIMIT
             or (self._tokens is not None and self._tokens.full)
         )
 
@@ -137,6 +142,7 @@ class SegmentWriter:
                 record = pack_record([document.title, document.text, dict(document.metadata)], key)
             except StorageError as error:
                 raise DocumentError(f"document {document.id!r} cannot be stored: {error}") from error
+            self._metadata.append(document.metadata)
             self._columns.records.append(record)
             self._columns.record_bytes += len(record)
             encoded = document.id.encode()
@@ -155,10 +161,19 @@ class SegmentWriter:
             for counts in batch.terms:
                 self._bm25.append(counts)
 
+    def append_stored_metadata(self, columns: SegmentColumns, documents: NDArray[np.int64]) -> None:
+        """Take the metadata of all documents of another segment that are to be here; then their chunks come, in order.
+
+        Args:
+            columns: of that segment.
+            documents: their numbers there, ascending.
+        """
+        self._metadata.append_stored(columns, documents, complete=columns.complete)
+
     def append_stored(self, segment: Segment, documents: NDArray[np.int64]) -> None:
         """Take documents of another segment of this index as they are stored: their vectors, weights and terms, unchanged.
 
-        Their records, with title, text and metadata, are left to the caller.
+        Their records, with title, text and metadata, are left to the caller, and so are the columns of their metadata.
 
         Args:
             segment: whose bytes were verified.
@@ -212,6 +227,8 @@ class SegmentWriter:
                 statistics[f"{name}_postings"] = len(fields["row_terms"])
                 if "lengths" in fields:
                     statistics["bm25_length"] = int(fields["lengths"].sum(dtype=np.int64))
+        columns = self._metadata.finish()
+        arrays |= columns.arrays
         blobs = {name: pack_array(value, array_key(self._key, name)) for name, value in arrays.items()}
         info = SegmentInfo(
             uuid=self.uuid,
@@ -220,6 +237,8 @@ class SegmentWriter:
             files=files,
             blobs={name: len(blob) for name, blob in blobs.items()},
             statistics=statistics,
+            fields={name: str(found) for name, found in columns.types.items()},
+            fields_complete=columns.complete,
         )
         return SealedSegment(info, blobs, self._columns.records)
 

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from m3search.errors import ClosedError, CorruptionError, IndexNotFoundError
+from m3search.filtering import FieldType, merged_types
 from m3search.records import Document
 from m3search.storage.codec import unpack_record
+from m3search.storage.column_writer import ColumnWriter
+from m3search.storage.columns import Column, SegmentColumns
 from m3search.storage.directory import Directory
 from m3search.storage.keys import MANIFEST_KEY, array_key, document_key
 from m3search.storage.manifest import Manifest, SegmentInfo
@@ -23,7 +26,7 @@ from m3search.storage.segment import LIVE, Segment
 from m3search.storage.segment_writer import HASH_BYTES, id_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -39,6 +42,7 @@ class Snapshot:
     Attributes:
         segments: in order of their first docids.
         addresses: what the loops of retrieval keep for each field of where arrays lie; worthless once this is closed.
+        selections: what some filters, by their text, allow of each segment.
     """
 
     def __init__(self, environment: Environment, path: Path, *, verify: bool = False) -> None:
@@ -48,6 +52,7 @@ class Snapshot:
         self._users = 1
         self.segments: tuple[Segment, ...] = ()
         self.addresses: dict[str, NDArray[np.int64]] = {}
+        self.selections: dict[str, list[NDArray[np.uint8]]] = {}
         self._transaction = environment.begin_read()
         try:
             blob = self._get(MANIFEST_KEY)
@@ -232,10 +237,7 @@ class Snapshot:
             identifiers: only these documents; None: every live one.
         """
         if identifiers is None:
-            return [
-                None if s.live_passages is None else np.packbits(s.live_passages, bitorder="little")
-                for s in self.segments
-            ]
+            return [segment.packed_live for segment in self.segments]
         masks = [np.zeros(segment.info.passages, bool) for segment in self.segments]
         places = {segment.info.uuid: number for number, segment in enumerate(self.segments)}
         for identifier in identifiers:
@@ -245,6 +247,37 @@ class Snapshot:
                 ends = segment.passage_ends
                 masks[places[segment.info.uuid]][ends[document] : ends[document + 1]] = True
         return [np.packbits(mask, bitorder="little") for mask in masks]
+
+    def columns(self, segment: Segment) -> SegmentColumns:
+        """The columns of a segment's metadata; where an earlier version wrote none, they are made of its documents, once.
+
+        Raises:
+            ClosedError: this snapshot is closed.
+            CorruptionError: the documents are damaged.
+        """
+        with self._lock:
+            if segment.columns is None:
+                info, writer = segment.info, ColumnWriter()
+                for number in range(info.documents):
+                    writer.append(self.document(segment, number).metadata)
+                segment.columns = SegmentColumns(writer.finish(), info.documents, f"segment {info.uuid}")
+            return segment.columns
+
+    def column(self, segment: Segment, field: str) -> Column | None:
+        """One of them, or None where the segment does not have the field."""
+        with self._lock:
+            self._environment.check(self._transaction)
+            return self.columns(segment).get(field)
+
+    @cached_property
+    def types(self) -> Mapping[str, FieldType]:
+        """The fields of the metadata, with their types."""
+        return merged_types(self.columns(segment).types for segment in self.segments)
+
+    @property
+    def stored_types(self) -> dict[str, FieldType]:
+        """The same of the segments that have columns on the disk."""
+        return merged_types(segment.columns.types for segment in self.segments if segment.columns is not None)
 
     def document(self, segment: Segment, number: int) -> Document:
         """A document with text and metadata.
