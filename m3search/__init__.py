@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Encodings,
         Hit,
         Hits,
+        Passages,
         Weights,
         lexical_matching_score,
     )
@@ -33,6 +34,7 @@ __all__ = [
     "Hit",
     "Hits",
     "Index",
+    "Passages",
     "Weights",
     "errors",
     "lexical_matching_score",
@@ -46,6 +48,7 @@ _HOMES = {
     "Hit": "m3search.records",
     "Hits": "m3search.records",
     "Index": "m3search.index",
+    "Passages": "m3search.records",
     "Weights": "m3search.records",
     "lexical_matching_score": "m3search.records",
 }

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from m3search.indexing.report import BuildReport
     from m3search.indexing.sources import Source
     from m3search.indexing.writer import Documents, Writer
-    from m3search.records import Document, Encodings, WeightsLike
+    from m3search.records import Document, Encodings, Passages, WeightsLike
 
 DEFAULT_SEGMENT_SIZE = 100_000
 
@@ -106,6 +106,7 @@ class Index(Reader):
         on_error: str = "raise",
         segment_size: int = DEFAULT_SEGMENT_SIZE,
         weights: WeightsLike = None,
+        passages: Passages | None = None,
         threads: int | None = None,
         progress: bool = True,
     ) -> Self:
@@ -129,6 +130,7 @@ class Index(Reader):
             on_error: "raise" at the first bad record, or "skip" it and warn at the end.
             segment_size: passages of a segment.
             weights: that a search takes when it names none; None: those that the encoder recommends.
+            passages: how long documents are cut; None: only what is longer than the encoder takes, where sentences end.
             threads: CPU threads of the encoder, and of making a dense index; None leaves torch's and OpenMP's settings.
                 With 1, the same vectors make the same index.
             progress: draw a bar when standard error is a terminal.
@@ -157,6 +159,7 @@ class Index(Reader):
             given=encodings is not None,
             segment_size=segment_size,
             weights=weights,
+            passages=passages,
         )
         total = length_hint(docs) or None  # a source that cannot be opened says so before anything is made
         folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)

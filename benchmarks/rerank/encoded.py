@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3search import Document, Encoder, Encodings
-from m3search.analysis.passages import split
+from m3search.analysis.passages import Cutter
 from m3search.evaluation import Dataset, load_beir
 from m3search.indexing.sources import open_source, read_documents
 from rerank.workload import Workload
@@ -46,7 +46,7 @@ class EncodedCollection:
         """Reads and encodes, with one thread."""
         encoder = Encoder.load("mini", threads=1)
         documents = [accepted.document for accepted in read_documents(open_source(folder))]
-        passages = split(documents, encoder.room, encoder.token_spans)
+        passages = Cutter(encoder.room, encoder.token_spans).split(documents)
         contents = list(dict.fromkeys(passage.content for found in passages for passage in found))
         encodings = encoder.encode(contents, colbert=True)
         data = load_beir(folder, data_split)

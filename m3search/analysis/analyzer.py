@@ -16,15 +16,19 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import Stemmer
 
 from m3search.errors import IndexFormatError, InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 VERSION = 1
 """Grows whenever the same text and language would give other terms."""
@@ -161,6 +165,21 @@ def _canonical(language: str | None) -> str | None:
     raise InputError(
         f"there is no stemmer for the language {language!r}: give one of {', '.join(known)}, or None for no stemming"
     )
+
+
+def word_spans(texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Per text i64[t, 2], the characters of each word as it is written; of a script without spaces, of each letter."""
+    found = []
+    for text in texts:
+        spans: list[tuple[int, int]] = []
+        for match in _mixed_pattern().finditer(text):
+            if match.lastgroup == "spaced":
+                spans.append(match.span())
+            else:
+                at = match.start()
+                spans += [(at + one.start(), at + one.end()) for one in _letter_pattern().finditer(match[0])]
+        found.append(np.array(spans, np.int64).reshape(-1, 2))
+    return found
 
 
 def _words(text: str, language: str | None) -> list[str]:

@@ -55,6 +55,11 @@ def build(
         bool, typer.Option("--resume", help="Go on where an interrupted build stands; where there is none, begin.")
     ] = False,
     segment_size: Annotated[int | None, typer.Option(help="Passages of a segment.")] = None,
+    passage_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of a passage; default: as many as the encoder takes.")
+    ] = None,
+    passage_overlap: Annotated[int, typer.Option(help="Tokens that a passage repeats of the one before, at most.")] = 0,
+    passage_by: Annotated[str, typer.Option(help="Where passages end: sentence, paragraph or word.")] = "sentence",
     weights: Annotated[
         str | None,
         typer.Option(
@@ -74,6 +79,7 @@ def build(
     from m3search.encoder import Encoder
     from m3search.index import DEFAULT_SEGMENT_SIZE, Index
     from m3search.indexing.sources import join_sources
+    from m3search.records import Passages
     from m3search.storage.journal import unfinished
 
     source = join_sources(sources)
@@ -85,6 +91,7 @@ def build(
         "dense_options": _numbers(dense_options),
         "on_error": on_error,
         "weights": weights,
+        "passages": Passages(passage_tokens, passage_overlap, passage_by),
     }
     left = unfinished(index)
     if resume:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from m3search.analysis.analyzer import Analyzer
 from m3search.errors import InputError, WeightsError
-from m3search.records import LEGS, PRESETS, Weights, WeightsLike, check_codec
+from m3search.records import LEGS, PRESETS, Passages, Weights, WeightsLike, check_codec
 from m3search.storage import DenseSettings, IndexConfig
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def build_config(
     given: bool,
     segment_size: int,
     weights: WeightsLike = None,
+    passages: Passages | None = None,
 ) -> IndexConfig:
     """What a build will hold; with given encodings their widths are filled in when the first batch is there."""
     if isinstance(segment_size, bool) or not isinstance(segment_size, int) or not 1 <= segment_size <= 2**31:
@@ -39,6 +40,12 @@ def build_config(
         raise InputError("nothing to index: give an encoder or encodings, or leave bm25 on")
     if colbert is not None and encoder is None and not given:
         raise InputError("colbert needs token vectors: give an encoder, or encodings that have them")
+    if passages is not None:
+        if not isinstance(passages, Passages):
+            raise InputError(f"passages is a {type(passages).__name__}: give m3search.Passages(tokens=...), or None")
+        if given:
+            raise InputError("passages cannot be cut where encodings are given: these have the passages as rows")
+        passages.room(None if encoder is None else encoder.room)
     identity = None if encoder is None else encoder.identity
     encodes = identity is not None and not given
     return IndexConfig(
@@ -52,6 +59,7 @@ def build_config(
         encoder=identity,
         weights=stored or (None if encoder is None else encoder.recommended_weights),
         segment_size=segment_size,
+        passages=passages,
     )
 
 

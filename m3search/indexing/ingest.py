@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from m3search.analysis.analyzer import Analyzer
-from m3search.analysis.passages import split, whole
+from m3search.analysis.analyzer import Analyzer, word_spans
+from m3search.analysis.passages import Cutter, whole
 from m3search.errors import DocumentError, EncodingsError, ResumeError
 from m3search.indexing.chunks import DOCUMENTS, Chunk, ChunkSize
 from m3search.indexing.given_encodings import Window, batches_of, check_batch, config_of, given_passages, rows_of
@@ -25,7 +25,7 @@ from m3search.indexing.report import BuildReport
 from m3search.indexing.schema import Schema
 from m3search.indexing.sources.record import Record, from_iterable, read_documents
 from m3search.indexing.trail import Trail
-from m3search.records import Encodings
+from m3search.records import Encodings, Passages
 from m3search.storage import IndexConfig, PassageBatch, SealedSegment, SegmentWriter
 from m3search.storage.journal import Journal, Mark
 
@@ -130,6 +130,7 @@ class Ingest:
         self._sink = sink
         self.config = config
         self._encoder: PassageEncoder | None = None
+        self._cutter: Cutter | None = None
         self._wants_colbert = colbert
         self._fixed = fixed
         self._schema = schema or Schema()
@@ -167,6 +168,7 @@ class Ingest:
         """
         records = from_iterable(documents)
         self._encoder, self._skip = encoder, skip
+        self._cutter = cutter_of(self.config, encoder)
         if encodings is None:
             self._begin(self.config)
             self._encode_all(records)
@@ -225,10 +227,7 @@ class Ingest:
         """The documents among these that may come in, with their passages."""
         accepted = self._welcome(found)
         documents = [one.document for one in accepted]
-        if self._encoder is None:
-            passages = [whole(document) for document in documents]
-        else:
-            passages = split(documents, self._encoder.room, self._encoder.token_spans)
+        passages = [whole(one) for one in documents] if self._cutter is None else self._cutter.split(documents)
         for document, its in zip(documents, passages, strict=True):
             if not its:
                 self.report.empty.add(document.id)
@@ -372,6 +371,21 @@ class Ingest:
         if self._segment is None:
             self._segment = self._sink.new_segment()
         return self._segment
+
+
+def cutter_of(config: IndexConfig, encoder: PassageEncoder | None) -> Cutter | None:
+    """What cuts the documents of an index; None: they stay whole.
+
+    Raises:
+        InputError: longer passages are wanted than the encoder takes.
+    """
+    passages = config.passages or Passages()
+    room = passages.room(None if encoder is None else encoder.room)
+    if room is None:
+        return None
+    language = None if config.bm25 is None else config.bm25["analyzer"]["language"]
+    spans = word_spans if encoder is None else encoder.token_spans
+    return Cutter(room, spans, passages.overlap, passages.by, language)
 
 
 def _fitting(offsets: NDArray[np.int64], start: int, segment: SegmentWriter) -> int:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from m3search.errors import CorruptionError, EncoderError, IndexFormatError
-from m3search.records import EncoderIdentity, Weights
+from m3search.records import EncoderIdentity, Passages, Weights
 from m3search.storage.codec import pack_record, unpack_record
 from m3search.storage.dense_settings import DenseSettings
 
@@ -34,6 +34,7 @@ class IndexConfig:
         encoder: who made the vectors; None: they were given.
         weights: the blend that a search uses when it names none.
         segment_size: passages in a segment at most.
+        passages: how documents are cut; None: as `Passages()` says.
     """
 
     dense_dim: int | None = None
@@ -46,6 +47,7 @@ class IndexConfig:
     encoder: EncoderIdentity | None = None
     weights: Weights | None = None
     segment_size: int = 100_000
+    passages: Passages | None = None
 
     @property
     def legs(self) -> tuple[str, ...]:
@@ -90,15 +92,17 @@ class IndexConfig:
         value["bm25"] = None if self.bm25 is None else dict(self.bm25)
         value["encoder"] = None if self.encoder is None else self.encoder.to_dict()
         value["weights"] = None if self.weights is None else self.weights.to_dict()
+        value["passages"] = None if self.passages is None else self.passages.to_dict()
         return value
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """From what `to_dict` gave."""
-        encoder, weights = value["encoder"], value["weights"]
+        encoder, weights, passages = value["encoder"], value["weights"], value.get("passages")
         fields = {
             "encoder": None if encoder is None else EncoderIdentity.from_dict(encoder),
             "weights": None if weights is None else Weights.of(weights),
+            "passages": None if passages is None else Passages.from_dict(passages),
         }
         return cls(**{**value, **fields})
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3search import Document, Encoder
-from m3search.analysis.passages import Passage, split, whole
+from m3search.analysis.passages import Cutter, Passage, whole
+from m3search.records.passages import ENDS
 
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint"
 _loaded: list[Encoder] = []
@@ -24,9 +25,9 @@ def tiny() -> Encoder:
     return _loaded[0]
 
 
-def cut(text, room, title=""):
+def cut(text, room, title="", **how):
     document = Document("d", text, title)
-    (passages,) = split([document], room, tiny().token_spans)
+    (passages,) = Cutter(room, tiny().token_spans, **how).split([document])
     return document, passages
 
 
@@ -39,9 +40,9 @@ def widest(text):
     return max([2, *(tokens(character) for character in set(text))])
 
 
-def check(document, passages, room):
+def check(document, passages, room, overlap=0):
     """Everything that is promised of the passages of one document."""
-    place = 0
+    place, all_tokens = 0, tiny().token_spans([document.text])[0].tolist()
     prefix = f"{document.title}\n" if document.title.strip() else ""
     titles = [passage for passage in passages if passage.span == (0, 0)]
     for passage in passages:
@@ -49,7 +50,10 @@ def check(document, passages, room):
         if passage in titles:
             assert passage.content in document.content
             continue
-        assert place <= start < end <= len(document.text)
+        assert start < end <= len(document.text)
+        assert place < end if overlap else place <= start
+        repeated = [first for first, _ in all_tokens if start <= first < place]
+        assert len(repeated) <= max(overlap, widest(document.text) if overlap else 0)
         assert not document.text[place:start].strip(), "only white space lies between passages"
         assert passage.content.endswith(document.text[start:end])
         assert passage.content.removesuffix(document.text[start:end]) in ({prefix, ""} if titles else {prefix})
@@ -79,10 +83,17 @@ SCRIPTS = [
 TEXTS = st.lists(st.one_of([st.text(script, max_size=40) for script in SCRIPTS]), max_size=8).map("".join)
 
 
-@given(TEXTS, st.integers(1, 62), st.one_of(st.just(""), TEXTS))
-@settings(max_examples=300, deadline=None)
-def test_every_character_lies_in_one_passage_that_fits(text, room, title):
-    document, passages = cut(text, room, title)
+@given(
+    TEXTS,
+    st.integers(1, 62),
+    st.one_of(st.just(""), TEXTS),
+    st.sampled_from(ENDS),
+    st.sampled_from([0, 0, 1, 4, 30]),
+)
+@settings(max_examples=400, deadline=None)
+def test_every_character_lies_in_a_passage_that_fits(text, room, title, by, overlap):
+    overlap = min(overlap, room // 2)
+    document, passages = cut(text, room, title, by=by, overlap=overlap)
     if not document.content.strip():
         assert passages == []
     elif len(passages) == 1 and passages[0].content == document.content:
@@ -90,12 +101,12 @@ def test_every_character_lies_in_one_passage_that_fits(text, room, title):
         assert tokens(document.content) <= max(room, widest(document.content))
     else:
         assert len(passages) > 1 or tokens(document.content) > room
-        check(document, passages, room)
+        check(document, passages, room, overlap)
 
 
 def test_a_short_text_is_one_passage():
     document = Document("d", " some text\n", "Title")
-    assert split([document], 62, tiny().token_spans) == [[Passage((0, 11), "Title\n some text\n")]]
+    assert Cutter(62, tiny().token_spans).split([document]) == [[Passage((0, 11), "Title\n some text\n")]]
 
 
 @pytest.mark.parametrize(("title", "text"), [("", ""), (" ", "\n\t "), ("", "\u3000")])
@@ -116,6 +127,74 @@ def test_words_stay_whole_where_they_fit():
     # as full as whole words allow: one more word would not have fitted
     for passage, after in pairwise(passages):
         assert tokens(f"{passage.content} {after.content.split()[0]}") > 20
+
+
+def test_passages_end_where_sentences_do():
+    sentences = [f"This is sentence {number} of Dr. Smith's, e.g. for a test." for number in range(40)]
+    document, passages = cut("  ".join(sentences), 150)
+    check(document, passages, 150)
+    assert [passage.content for passage in passages] != sentences, "some fit together"
+    assert all(passage.content.startswith("This") and passage.content.endswith("test.") for passage in passages)
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("今天天气很好。我们去公园吧！" * 30, "。！"),
+        ("これは文です。次の文ですか？" * 30, "。？"),
+        ("यह वाक्य है। " * 60, "।"),
+    ],
+)
+def test_sentences_of_other_scripts_end_passages(text, end):
+    mini = Encoder.load("mini", device="cpu")  # whose tokenizer knows these characters one by one
+    (passages,) = Cutter(50, mini.token_spans).split([Document("d", text)])
+    assert len(passages) > 5
+    assert all(passage.content[-1] in end for passage in passages)
+    assert max(len(spans) for spans in mini.token_spans([passage.content for passage in passages])) <= 50
+
+
+def test_a_script_without_full_stops_is_cut_at_its_spaces():
+    text = " ".join(["สวัสดีครับผม", "ผมชื่อจอห์น", "วันนี้อากาศดี"] * 20)
+    document, passages = cut(text, 50)
+    check(document, passages, 50)
+    assert [word for passage in passages for word in passage.content.split()] == text.split()
+
+
+def test_a_paragraph_is_not_parted_where_it_fits():
+    paragraphs = [
+        "\n".join(f"Line {line} of paragraph {number}. It goes on." for line in range(2)) for number in range(9)
+    ]
+    text = "\n \n".join(paragraphs)
+    document, passages = cut(text, 62, by="paragraph")
+    check(document, passages, 62)
+    assert len(passages) > 3
+    assert all(passage.content.startswith("Line 0") and passage.content.endswith("on.") for passage in passages)
+    ends = {passage.span[1] for passage in passages}
+    assert ends <= {text.index(paragraph) + len(paragraph) for paragraph in paragraphs}
+
+
+def test_a_sentence_longer_than_a_passage_is_cut_at_a_word():
+    document, passages = cut("Short one. " + "word " * 100 + "end. Another short one.", 40)
+    check(document, passages, 40)
+    assert all(passage.content.split()[0] in {"Short", "word"} for passage in passages)
+
+
+def test_neighbours_repeat_whole_sentences():
+    sentences = [f"Sentence {number} is here." for number in range(60)]
+    document, passages = cut(" ".join(sentences), 50, overlap=20)
+    check(document, passages, 50, overlap=20)
+    for passage, after in pairwise(passages):
+        repeated = document.text[after.span[0] : passage.span[1]]
+        assert repeated.startswith("Sentence")
+        assert repeated.endswith("here.")
+        assert 20 - tokens(sentences[-1]) < tokens(repeated) <= 20
+
+
+def test_neighbours_repeat_words_where_sentences_are_too_long():
+    document, passages = cut("word " * 300, 50, overlap=10, by="word")
+    check(document, passages, 50, overlap=10)
+    for passage, after in pairwise(passages):
+        assert len(document.text[after.span[0] : passage.span[1]].split()) * tokens("word") == pytest.approx(10, abs=5)
 
 
 def test_one_huge_word_is_cut_where_there_is_room():
@@ -160,7 +239,7 @@ def test_a_character_of_many_tokens_is_not_torn():
     # the mini model's tokenizer takes a syllable apart into three letters
     mini = Encoder.load("mini", device="cpu")
     for room, longest in ((1, 1), (2, 1), (5, 1), (6, 2)):
-        (passages,) = split([Document("d", "각각각각각")], room, mini.token_spans)
+        (passages,) = Cutter(room, mini.token_spans).split([Document("d", "각각각각각")])
         assert "".join(passage.content for passage in passages) == "각각각각각"
         assert max(len(passage.content) for passage in passages) == longest
 
@@ -170,7 +249,7 @@ def test_a_short_text_of_many_tokens_is_cut():
     text = "각각각각각 " * 21
     assert len(text) <= mini.room // 2
     assert len(mini.token_spans([text])[0]) > mini.room
-    (passages,) = split([Document("d", text)], mini.room, mini.token_spans)
+    (passages,) = Cutter(mini.room, mini.token_spans).split([Document("d", text)])
     assert len(passages) == 2
     assert all(len(spans) <= mini.room for spans in mini.token_spans([passage.content for passage in passages]))
 
@@ -195,13 +274,13 @@ def test_a_long_title_gets_passages_of_its_own():
 def test_many_documents_are_cut_as_each_alone():
     texts = ["", "short", "long " * 50, "水" * 200, "x" * 100]
     documents = [Document(str(number), text, "T" * number) for number, text in enumerate(texts)]
-    together = split(documents, 25, tiny().token_spans)
-    assert together == [split([document], 25, tiny().token_spans)[0] for document in documents]
+    cutter = Cutter(25, tiny().token_spans)
+    assert cutter.split(documents) == [cutter.split([document])[0] for document in documents]
 
 
 def test_a_megabyte_takes_seconds():
     text = "The documentation describes several interesting functions, and their arguments. " * 4_000
     start = time.process_time()
-    _, passages = cut(text, 62)
+    _, passages = cut(text, 62, overlap=20)
     assert len(passages) > 1000
     assert time.process_time() - start < 15
