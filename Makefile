@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-encode bench-gpu-encode bench-sparse-memory lint heads clean
+.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-filters bench-encode bench-gpu-encode bench-sparse-memory lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -75,6 +75,16 @@ $(VENV)-bench-hybrid/bin/.installed: pyproject.toml benchmarks/hybrid/peers.txt
 	$(PYTHON) -m venv $(VENV)-bench-hybrid
 	$(VENV)-bench-hybrid/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(VENV)-bench-hybrid/bin/pip install -q -c constraints.txt -e '.[mini]' -r benchmarks/hybrid/peers.txt
+	@touch $@
+
+# Filtered search beside lancedb and qdrant-edge-py: half an hour.
+bench-filters: $(VENV)-bench-filters/bin/.installed
+	$(VENV)-bench-filters/bin/python benchmarks/filters.py
+
+$(VENV)-bench-filters/bin/.installed: pyproject.toml benchmarks/filters/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench-filters
+	$(VENV)-bench-filters/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(VENV)-bench-filters/bin/pip install -q -c constraints.txt -e . -r benchmarks/filters/peers.txt
 	@touch $@
 
 # The encoder beside FlagEmbedding and ONNX Runtime, on models in BGE-M3's shape with random weights: an hour or more.

@@ -17,6 +17,7 @@ from m3search.cli.delete import delete
 from m3search.cli.demo import demo
 from m3search.cli.doctor import doctor
 from m3search.cli.evaluate import evaluate
+from m3search.cli.facets import facets
 from m3search.cli.info import info
 from m3search.cli.merge import merge
 from m3search.cli.search import search
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, search, info, add, delete, merge, check, snapshot, demo, doctor, warm):
+for command in (build, search, facets, info, add, delete, merge, check, snapshot, demo, doctor, warm):
     app.command()(command)
 app.command("eval")(evaluate)
 

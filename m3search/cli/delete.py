@@ -8,23 +8,27 @@ from typing import Annotated
 
 import typer
 
+from m3search.cli.search import FilterOption
 from m3search.cli.terminal import AsJson, print_json
 
 
 def delete(
     index: Annotated[Path, typer.Argument(help="Folder of the index.")],
-    ids: Annotated[list[str], typer.Argument(help="Ids of documents, or - for one a line on standard input.")],
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids of documents, or - for one a line on standard input.")
+    ] = None,
+    filter: FilterOption = None,  # noqa: A002 - the user's word
     as_json: AsJson = False,
 ) -> None:
     """Delete documents in one commit; an id that is not there is an error, and then nothing is deleted.
 
-    Example: m3search delete indexes/mine zipfile tarfile
+    Example: m3search delete indexes/mine zipfile tarfile, or m3search delete indexes/mine --filter 'year<2000'
     """
     from m3search.index import Index
 
-    wanted = [line.strip() for line in sys.stdin if line.strip()] if ids == ["-"] else ids
+    wanted = [line.strip() for line in sys.stdin if line.strip()] if ids == ["-"] else ids or None
     with Index.open(index, mode="w") as opened:
-        count, held = opened.delete(wanted), len(opened)
+        count, held = opened.delete(wanted, filter=filter), len(opened)
     if as_json:
         print_json({"index": str(index), "deleted": count, "held": held})
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from m3search.cli.search import DepthOption, FusionOption, MissingOption, RerankOption, WeightsOption
+from m3search.cli.search import DepthOption, FilterOption, FusionOption, MissingOption, RerankOption, WeightsOption
 from m3search.cli.terminal import AsJson, note, print_json, print_table
 
 
@@ -23,6 +23,7 @@ def evaluate(
     fusion: FusionOption = "raw",
     missing: MissingOption = "complete",
     depth: DepthOption = None,
+    filter: FilterOption = None,  # noqa: A002 - the user's word
     run: Annotated[Path | None, typer.Option(help="Also write the answers to this file, in TREC's format.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +36,7 @@ def evaluate(
     from m3search.indexing.progress import progress_bar
     from m3search.reader import SearchOptions
 
-    options = SearchOptions(weights=weights, rerank=rerank, fusion=fusion, missing=missing, depth=depth)
+    options = SearchOptions(weights=weights, rerank=rerank, fusion=fusion, missing=missing, depth=depth, filter=filter)
     data = load_beir(dataset, split)
     with Index.open(index) as opened, progress_bar(len(data.queries), enabled=not as_json, what="queries") as advance:
         measures = tuple(measure or DEFAULT_MEASURES)

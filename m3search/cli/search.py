@@ -22,6 +22,10 @@ RerankOption = Annotated[
     int, typer.Option(help="Documents that ColBERT scores, where the index has its vectors and it weighs.")
 ]
 
+FilterOption = Annotated[
+    str | None,
+    typer.Option("--filter", "-f", help="Only documents with such metadata, as 'lang=de year>=2020'; docs/filters.md."),
+]
 FusionOption = Annotated[
     str, typer.Option(help="raw blends scores and is proven; rrf, minmax and zscore fuse lists, for comparison.")
 ]
@@ -35,7 +39,7 @@ DepthOption = Annotated[
 
 def search(
     index: Annotated[Path, typer.Argument(help="Folder of the index.")],
-    query: Annotated[str, typer.Argument(help="What to search for; '' with --id lists these documents.")],
+    query: Annotated[str, typer.Argument(help="What to search for; '' with --id or --filter lists these.")],
     k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
     weights: WeightsOption = None,
     offset: Annotated[int, typer.Option(help="How many better documents to pass over.")] = 0,
@@ -49,6 +53,7 @@ def search(
         int | None, typer.Option(help="How hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf.")
     ] = None,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Search only this document; may be repeated.")] = None,
+    filter: FilterOption = None,  # noqa: A002 - the user's word
     explain: Annotated[
         bool, typer.Option("--explain", help="Also draw the plan with what became of it, and each hit's parts.")
     ] = False,
@@ -65,6 +70,7 @@ def search(
     options = SearchOptions(
         weights=weights,
         ids=ids or None,
+        filter=filter,
         offset=offset,
         rerank=rerank,
         fusion=fusion,

@@ -110,7 +110,7 @@ class And:
     def __str__(self) -> str:
         if not self.parts:
             return "not id any ()"
-        return " ".join(f"({part})" if isinstance(part, And | Or) else str(part) for part in self.parts)
+        return " ".join(_grouped(part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Or:
     def __str__(self) -> str:
         if not self.parts:
             return "id any ()"
-        return " or ".join(f"({part})" if isinstance(part, And | Or) else str(part) for part in self.parts)
+        return " or ".join(_grouped(part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Not:
     part: Filter
 
     def __str__(self) -> str:
-        return f"not ({self.part})" if isinstance(self.part, And | Or) else f"not {self.part}"
+        return f"not {_grouped(self.part)}"
 
 
 Filter: TypeAlias = AnyOf | AllOf | Range | Exists | Ids | And | Or | Not
@@ -171,6 +171,10 @@ def conjunction(parts: Sequence[Filter]) -> Filter:
 def disjunction(parts: Sequence[Filter]) -> Filter:
     """One of them; one alone is itself."""
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
+def _grouped(part: Filter) -> str:
+    return f"({part})" if isinstance(part, And | Or) and part.parts else str(part)
 
 
 def _name(name: str) -> str:

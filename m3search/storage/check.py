@@ -25,6 +25,8 @@ import numpy as np
 
 from m3search.errors import CorruptionError, IndexNotFoundError, M3SearchError, StorageError
 from m3search.storage.block_postings import BLOCK_ARRAYS
+from m3search.storage.column_writer import ColumnWriter
+from m3search.storage.columns import SegmentColumns
 from m3search.storage.directory import Directory
 from m3search.storage.environment import Environment
 from m3search.storage.keys import MANIFEST_KEY
@@ -165,13 +167,15 @@ def _of_documents(
         for segment in snapshot.segments:
             where = f"the documents of segment {segment.info.uuid}"
             at(where)
+            columns = ColumnWriter()
             for number in range(segment.info.documents):
                 try:
-                    snapshot.document(segment, number)
+                    columns.append(snapshot.document(segment, number).metadata)
                 except (CorruptionError, UnicodeDecodeError) as error:
                     yield Finding(where, str(error))
             if decode:
                 yield from (Finding(where, what) for what in _of_ids(snapshot, segment))
+                yield from (Finding(where, what) for what in _of_columns(columns, snapshot, segment))
 
 
 def _of_ids(snapshot: Snapshot, segment: Segment) -> Iterator[str]:
@@ -182,6 +186,21 @@ def _of_ids(snapshot: Snapshot, segment: Segment) -> Iterator[str]:
         for number, name, found in zip(chunk.tolist(), names, snapshot.find_all(names), strict=True):
             if found is None or (found[0].info.uuid, found[1]) != (segment.info.uuid, number):
                 yield f"the id {name!r} of document {number} is not found, or is there twice"
+
+
+def _of_columns(anew: ColumnWriter, snapshot: Snapshot, segment: Segment) -> Iterator[str]:
+    """Whether the columns of the metadata are those of the documents."""
+    if segment.columns is None:
+        return
+    stored, made = segment.columns, anew.finish()
+    if dict(stored.types) != dict(made.types) or stored.complete != made.complete:
+        yield "the fields of the metadata are not those that the manifest names"
+        return
+    fresh = SegmentColumns(made, segment.info.documents, "")
+    for name in fresh:
+        column = snapshot.column(segment, name)
+        if column is None or not column.same_as(fresh[name]):
+            yield f"the column of the metadata {name!r} is not that of the documents"
 
 
 def _of_segment(segment: Segment, config: IndexConfig) -> Iterator[str]:

@@ -69,6 +69,11 @@ class Column:
                 f"the arrays of {self._where} do not fit together: restore the index or build it again"
             )
 
+    def same_as(self, other: Column) -> bool:
+        """Whether it has the same arrays."""
+        mine, theirs = self._arrays, other._arrays
+        return mine.keys() == theirs.keys() and all(np.array_equal(mine[part], theirs[part]) for part in mine)
+
     @property
     def kind(self) -> Kind:
         """The kind of its values."""

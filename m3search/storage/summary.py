@@ -20,6 +20,7 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
     Of the bytes, "store" is what LMDB uses, of which "live" is in use and "free" waits to be used again; of the free ones,
     "pinned" cannot be used before the oldest reader ends (None: not known; see `Environment.pinned`); "vectors" are the segment
     files, "total" is what lies on the disk, and "payload" arrays and vectors alone, without documents and slack.
+    "fields" are those of the metadata with their types; None where an earlier version wrote the index.
     "readers" are transactions of any process that may keep pages from being free, and how many commits the oldest is behind.
     """
     manifest = snapshot.manifest
@@ -39,6 +40,7 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
         "dense": None if config.dense_dim is None else _dense(snapshot),
         "vocabulary": config.vocab_size,
         "bm25": None if config.bm25 is None else dict(config.bm25),
+        "fields": None if _without_columns(snapshot) else {name: str(found) for name, found in snapshot.types.items()},
         "colbert": None if config.colbert_dim is None else _colbert(snapshot),
         "inverted": {
             name: _inverted(name, snapshot) for name in ("lexical", "bm25") if name in config.legs and snapshot.segments
@@ -54,6 +56,11 @@ def summary(snapshot: Snapshot, environment: Environment) -> dict[str, Any]:
             "total": store["file"] + files,
         },
     }
+
+
+def _without_columns(snapshot: Snapshot) -> bool:
+    """Whether an earlier version wrote some segment, so that only its documents know their fields."""
+    return any(info.fields is None for info in snapshot.manifest.segments)
 
 
 def _dense(snapshot: Snapshot) -> dict[str, Any]:

@@ -16,7 +16,9 @@ COMMANDS = typer.main.get_command(app).commands
 
 
 def test_the_commands_are_those_that_are_promised():
-    assert set(COMMANDS) == set("build add delete merge check snapshot search eval info demo doctor warm".split())
+    assert set(COMMANDS) == set(
+        "build add delete merge check snapshot search facets eval info demo doctor warm".split()
+    )
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

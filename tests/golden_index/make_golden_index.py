@@ -1,9 +1,9 @@
-"""Make ``indexes/golden-v3``, which every later version must open, and ``expected.json``, what it must answer.
+"""Make ``indexes/golden-v4``, which every later version must open, and ``expected.json``, what it must answer.
 
     python tests/golden_index/make_golden_index.py
 
-Run once for a format: when it changes, keep the old ones, and add the next beside them; golden-v1 and golden-v2 are of
-formats 1 and 2 and were made by the same script. Every format answers the same. All vectors are written here, so no model
+Run once for a format: when it changes, keep the old ones, and add the next beside them; golden-v1, -v2 and -v3
+are of formats 1 to 3 and were made by the same script. Every format answers the same. All vectors are written here, so no model
 takes part. The index has every leg, two segments, passages, a document without text, one that was deleted, weights inside
 and outside float16's range, and says that an encoder made it.
 """
@@ -23,8 +23,8 @@ from m3search.storage.keys import MANIFEST_KEY
 
 HERE = Path(__file__).parent
 INDEXES = HERE.parents[1] / "indexes"
-INDEX = INDEXES / "golden-v3"
-ALL = (INDEXES / "golden-v1", INDEXES / "golden-v2", INDEX)
+INDEX = INDEXES / "golden-v4"
+ALL = (INDEXES / "golden-v1", INDEXES / "golden-v2", INDEXES / "golden-v3", INDEX)
 EXPECTED = HERE / "expected.json"
 VOCAB = 40
 IDENTITY = EncoderIdentity("golden", "r1", {"model.safetensors": "0f" * 32}, "cls", 4, 3, VOCAB, 512)

@@ -1,0 +1,1 @@
+"""The benchmark of filters: a collection with metadata, contestants, brute force, report."""
