@@ -24,15 +24,22 @@ from m3search.reader import Reader, logger
 from m3search.retrieval import ensure_compiled
 from m3search.storage import (
     Changes,
+    Compacted,
     DenseSettings,
+    Environment,
     IndexConfig,
     IndexWriter,
     Merged,
     MergePolicy,
     Snapshot,
+    compact,
     copy_index,
+    holds_index,
+    is_current,
+    keys_of,
     merge_all,
     merge_due,
+    open_latest,
 )
 
 if TYPE_CHECKING:
@@ -236,7 +243,7 @@ class Index(Reader):
         if merging not in {"manual", "auto"}:
             raise InputError(f"merging is {merging!r}: give 'manual' or 'auto'")
         folder = Path(path)
-        if not (folder / "store" / "data.mdb").is_file():
+        if not holds_index(folder):
             what = "is no index" if folder.exists() else "is not there"
             raise IndexNotFoundError(f"{folder} {what}: build one there, or name another path")
         if encoder is not None:
@@ -279,20 +286,35 @@ class Index(Reader):
         """
         with self._refreshing:
             with super()._reading() as snapshot:
-                transaction = self._environment.last_transaction
-                if transaction in {snapshot.transaction, self._seen}:
+                old = self._environment
+                current, transaction = is_current(old), old.last_transaction
+                if current and transaction in {snapshot.transaction, self._seen}:
                     return False
-                fresh = Snapshot.latest(self._environment, self.path)
-                if fresh.manifest.generation == snapshot.manifest.generation:
+                try:
+                    environment, fresh = self._latest(old) if current else open_latest(self.path)
+                except IndexNotFoundError:  # somebody has removed the index; what is open here is whole
+                    return False
+                newer = fresh.manifest.generation != snapshot.manifest.generation
+                if environment is old and not newer:
                     self._seen = transaction
                     fresh.release()
                     return False
             with self._lock:
                 closed = self._snapshot is None  # meanwhile, by another thread
                 if not closed:
-                    self._snapshot = fresh
+                    self._snapshot, self._environment, self._seen = fresh, environment, None
             (fresh if closed else snapshot).release()
-        return not closed
+            if environment is not old:
+                (environment if closed else old).close()
+        return newer and not closed
+
+    def _latest(self, environment: Environment) -> tuple[Environment, Snapshot]:
+        try:
+            return environment, Snapshot.latest(environment, self.path)
+        except StorageError:
+            if is_current(environment):
+                raise
+            return open_latest(self.path)
 
     def _reading(self) -> Snapshot:
         if self._follow:
@@ -367,6 +389,30 @@ class Index(Reader):
         with self._change() as storage:
             try:
                 return merge_all(storage, policy)
+            finally:
+                self.refresh()
+
+    def compact(self, *, progress: bool = False) -> Compacted:
+        """Give back the disk that the store no longer uses: bytes before and after. It takes mode "w".
+
+        The store is written anew beside the old one, which takes room for both, and then takes its place; a crash leaves one of
+        them. Readers are not kept waiting; the disk is free when the last of them is refreshed. `merge` before it also removes
+        what is deleted.
+
+        Args:
+            progress: draw a bar when standard error is a terminal.
+
+        Raises:
+            CorruptionError: the store is damaged; it stays as it is.
+            InputError: the index is open for reading only.
+            StorageError: there is no room for the new store, or the disk is failing; the old one stays.
+        """
+        from m3search.indexing.progress import progress_bar
+
+        with self._change() as storage:
+            try:
+                with progress_bar(keys_of(storage), enabled=progress, what="compacting") as advance:
+                    return compact(storage, advance)
             finally:
                 self.refresh()
 

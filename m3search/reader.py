@@ -34,7 +34,7 @@ from m3search.planning import (
 from m3search.records import Document, Encodings, Hits
 from m3search.retrieval import ensure_compiled, load_loops
 from m3search.retrieval.stored import as_query, stored_encodings
-from m3search.storage import Environment, Snapshot, summary
+from m3search.storage import Snapshot, open_latest, summary
 
 if TYPE_CHECKING:
     from m3search.encoder import Encoder
@@ -82,12 +82,8 @@ class Reader:
         self.path = path
         self._encoder = encoder
         self._lock = threading.Lock()
-        self._environment = Environment.open(path / "store")
-        try:
-            self._snapshot: Snapshot | None = Snapshot.latest(self._environment, path, verify=verify)
-        except BaseException:
-            self._environment.close()
-            raise
+        self._snapshot: Snapshot | None
+        self._environment, self._snapshot = open_latest(path, verify=verify)
         try:
             if verify:
                 self._snapshot.verify()

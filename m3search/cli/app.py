@@ -13,6 +13,7 @@ from m3search import __version__
 from m3search.cli.add import add
 from m3search.cli.build import build
 from m3search.cli.check import check
+from m3search.cli.compact import compact
 from m3search.cli.delete import delete
 from m3search.cli.demo import demo
 from m3search.cli.doctor import doctor
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, search, facets, info, add, delete, merge, check, snapshot, demo, doctor, warm):
+for command in (build, search, facets, info, add, delete, merge, compact, check, snapshot, demo, doctor, warm):
     app.command()(command)
 app.command("eval")(evaluate)
 

@@ -7,6 +7,7 @@ in the store is the only commit point.
 from m3search.storage.block_postings import BLOCK, GROUP, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
 from m3search.storage.changes import Changes
 from m3search.storage.check import LEVELS, Finding, check_index
+from m3search.storage.compaction import Compacted, compact, keys_of
 from m3search.storage.dense_index import DenseIndex
 from m3search.storage.dense_recall import proposed, recall_of
 from m3search.storage.dense_settings import DenseSettings
@@ -20,6 +21,7 @@ from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SealedSegment, SegmentWriter, id_hash
 from m3search.storage.selection import facet_counts, select, selected_documents
 from m3search.storage.snapshot import Snapshot
+from m3search.storage.stores import holds_index, is_current, open_latest
 from m3search.storage.summary import summary
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "RANKS",
     "BlockArrays",
     "Changes",
+    "Compacted",
     "DenseIndex",
     "DenseSettings",
     "Environment",
@@ -48,11 +51,16 @@ __all__ = [
     "Snapshot",
     "block_arrays",
     "check_index",
+    "compact",
     "copy_index",
     "facet_counts",
+    "holds_index",
     "id_hash",
+    "is_current",
+    "keys_of",
     "merge_all",
     "merge_due",
+    "open_latest",
     "proposed",
     "recall_of",
     "select",

@@ -28,16 +28,17 @@ from m3search.storage.block_postings import BLOCK_ARRAYS
 from m3search.storage.column_writer import ColumnWriter
 from m3search.storage.columns import SegmentColumns
 from m3search.storage.directory import Directory
-from m3search.storage.environment import Environment
 from m3search.storage.keys import MANIFEST_KEY
 from m3search.storage.manifest import Manifest
 from m3search.storage.postings import inverted_anew
 from m3search.storage.segment import Segment
 from m3search.storage.snapshot import Snapshot
+from m3search.storage.stores import holds_index, is_current, open_store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from m3search.storage.environment import Environment
     from m3search.storage.manifest import IndexConfig, SegmentInfo
     from m3search.storage.postings import Field
 
@@ -93,25 +94,27 @@ def findings(path: Path, level: int, at: Callable[[str], None] = lambda _: None)
     Raises:
         StorageError: it cannot be checked.
     """
-    if not (path / "store" / "data.mdb").is_file():
+    if not holds_index(path):
         raise IndexNotFoundError(f"{path} holds no index: build one there, or name another path")
-    at("the store")
-    try:
-        environment = Environment.open(path / "store")
-    except CorruptionError as error:
-        yield Finding("the store", str(error))
-        return
-    try:
-        for _ in range(_ATTEMPTS):
+    found: list[Finding] = []
+    for _ in range(_ATTEMPTS):
+        at("the store")
+        try:
+            environment = open_store(path)
+        except CorruptionError as error:
+            found = [Finding("the store", str(error))]
+            break
+        try:
             with environment.read() as transaction:
                 found = list(_of_generation(environment, transaction, path, level, at))
-                if not found or environment.last_transaction == int(transaction.id()):
-                    break  # else a writer may have removed what was looked for
-        yield from found
-    except CorruptionError as error:
-        yield Finding("the store", str(error))
-    finally:
-        environment.close()
+                still = environment.last_transaction == int(transaction.id()) and is_current(environment)
+        except CorruptionError as error:
+            found, still = [Finding("the store", str(error))], is_current(environment)
+        finally:
+            environment.close()
+        if still or not found:
+            break  # else a writer may have removed what was looked for
+    yield from found
 
 
 def _of_generation(

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_DATA_FILE = "data.mdb"
+DATA_FILE = "data.mdb"
+"""LMDB's name for the file of data in a store's folder."""
 _LOCK_FILE = "lock.mdb"
-_MAP_SIZE = 2**30 if os.name == "nt" else 64 * 2**30  # Windows allocates the whole map on the disk, others a hole
+_MAP_SIZE = 2**30 if os.name == "nt" else 256 * 2**30  # Windows allocates the whole map on the disk, others a hole
+_MAP_TIMES = 1 if os.name == "nt" else 8  # of the file, where that is more
 _MAX_READERS = 1024
 _META_PAGES = 2
 _SMALLEST_PAGE = 4096
@@ -68,7 +70,7 @@ class Environment:
         self.locked = locked
         self.pid = os.getpid()
         self.users = 0
-        self.key = _identity(path / _DATA_FILE)
+        self.key = identity(path / DATA_FILE)
         self._env = env
         self._readers = 0
 
@@ -82,17 +84,24 @@ class Environment:
             ClosedError: it was open already when this process was forked.
             StorageError: the disk or LMDB refuses it.
         """
-        data = path / _DATA_FILE
         if create:
             make_directory(path)
-        elif not data.is_file():
-            raise IndexNotFoundError(f"{path.parent} holds no index: build one there, or name another path")
+        try:
+            return cls._shared(path, create=create)
+        except FileNotFoundError as error:
+            raise IndexNotFoundError(f"{path.parent} holds no index: build one there, or name another path") from error
+
+    @classmethod
+    def _shared(cls, path: Path, *, create: bool) -> Self:
+        data = path / DATA_FILE
+        if not create and not data.is_file():
+            raise FileNotFoundError(data)
         with _open_lock:
             environment = None
             if data.is_file():
-                if _identity(data) in _inherited:
+                if identity(data) in _inherited:
                     raise ClosedError(_forked(path))
-                environment = _open.get(_identity(data))
+                environment = _open.get(identity(data))
             if environment is not None:
                 environment.users += 1
                 if environment.closed:  # closed by the garbage collector in between
@@ -105,7 +114,7 @@ class Environment:
 
     @classmethod
     def _start(cls, path: Path, *, create: bool) -> Self:
-        data, lock = path / _DATA_FILE, path / _LOCK_FILE
+        data, lock = path / DATA_FILE, path / _LOCK_FILE
         size = data.stat().st_size if data.exists() else 0
         # a build that was killed at its first step leaves an empty file, which LMDB begins anew
         if size < _META_PAGES * _SMALLEST_PAGE and (size or not create):
@@ -113,11 +122,14 @@ class Environment:
         # a process that may write opens for writing at once: LMDB cannot open a second time when a writer comes later
         writable = os.access(path, os.W_OK) and (not data.exists() or os.access(data, os.W_OK))
         locked = writable or os.access(lock, os.W_OK)
+        # a map cannot grow while this process reads, and costs nothing but addresses
+        map_size = max(_MAP_SIZE, _MAP_TIMES * size)
         try:
             env = lmdb.open(
                 str(path),
-                map_size=_MAP_SIZE,
+                map_size=map_size,
                 max_readers=_MAX_READERS,
+                create=False,  # of the folder: it was made before, or has just gone
                 readonly=not writable,
                 lock=locked,
                 meminit=False,
@@ -140,10 +152,10 @@ class Environment:
     def _check_size(self) -> None:
         # LMDB maps the file without looking at its length: a page past its end is a SIGBUS
         needed = self._used()
-        found = (self.path / _DATA_FILE).stat().st_size
+        found = (self.path / DATA_FILE).stat().st_size
         if found < needed:
             raise CorruptionError(
-                f"{self.path / _DATA_FILE} has {found:,} bytes, should have {needed:,}: it was cut off; "
+                f"{self.path / DATA_FILE} has {found:,} bytes, should have {needed:,}: it was cut off; "
                 f"restore the index or build it again"
             )
 
@@ -261,13 +273,14 @@ class Environment:
     # -- writing --
 
     @contextlib.contextmanager
-    def write(self, *, deletes: bool = False) -> Iterator[Any]:
+    def write(self, *, deletes: bool = False, needed: int = 0) -> Iterator[Any]:
         """A write transaction: committed and durable when the block ends, rolled back when it raises.
 
         The caller holds the index's write lock.
 
         Args:
             deletes: keys are deleted in it, and few written.
+            needed: bytes that will be written, for the message.
 
         Raises:
             StorageError: the disk is full or failing, or the map is; or the store cannot be written at all.
@@ -289,8 +302,9 @@ class Environment:
         except lmdb.Error as error:
             # a full disk comes as EIO here, with nothing of its own
             free = shutil.disk_usage(self.path).free
+            were = f"{needed:,} bytes were to be written, " if needed else ""
             raise StorageError(
-                f"cannot commit to {self.path}: {error}; see that the disk has space and works: {free:,} bytes are free"
+                f"cannot commit to {self.path}: {error}; see that the disk has space and works: {were}{free:,} bytes are free"
             ) from error
         finally:
             if deletes:
@@ -318,7 +332,7 @@ class Environment:
         """
         if os.name == "nt":  # as long as the map already
             return
-        data = self.path / _DATA_FILE
+        data = self.path / DATA_FILE
         length = 2 * self._used() + self._used() // 64 + _ROOM
         try:
             if data.stat().st_size < length:
@@ -331,7 +345,7 @@ class Environment:
     def _shorten(self) -> None:
         if os.name != "nt" and self._env is not None:
             with contextlib.suppress(OSError):  # it is only longer than it need be
-                os.truncate(self.path / _DATA_FILE, self._used())
+                os.truncate(self.path / DATA_FILE, self._used())
 
     def _grow(self) -> None:
         with _open_lock:
@@ -345,7 +359,9 @@ class Environment:
         """Bytes of the store: ``file``, ``map``, ``used`` up to the last page, and ``live`` in the pages of its keys."""
         size, pages = self.env.info()["map_size"], self.env.stat()
         live = (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]) * pages["psize"]
-        file = (self.path / _DATA_FILE).stat().st_size
+        file = self._used()
+        with contextlib.suppress(FileNotFoundError):  # another store has taken its place
+            file = (self.path / DATA_FILE).stat().st_size
         return {"file": file, "map": size, "used": self._used(), "live": live}
 
     def readers(self) -> dict[str, int]:
@@ -363,7 +379,10 @@ class Environment:
             last, oldest = int(transaction.id()), min(self._reading(), default=0)
             if not 0 < oldest < last:
                 return 0
-            free = free_list(self.path / _DATA_FILE, last)
+            try:
+                free = free_list(self.path / DATA_FILE, last)
+            except FileNotFoundError:  # another store has taken its place
+                free = None
         return None if free is None else free.pinned(oldest)
 
     def _reading(self) -> list[int]:
@@ -389,6 +408,7 @@ def _forked(path: Path) -> str:
     )
 
 
-def _identity(data: Path) -> tuple[int, int]:
+def identity(data: Path) -> tuple[int, int]:
+    """What tells a file of data from every other: device and number."""
     status = data.stat()
     return status.st_dev, status.st_ino

@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any, Self
 from m3search.errors import CorruptionError, IndexExistsError, StorageError
 from m3search.storage.changes import Changes
 from m3search.storage.directory import Directory
-from m3search.storage.environment import Environment
+from m3search.storage.environment import DATA_FILE, Environment
 from m3search.storage.garbage import remove_garbage
 from m3search.storage.journal import Journal, JournalRecord
 from m3search.storage.keys import BUILDING_KEY, JOURNAL_KEY, MANIFEST_KEY
 from m3search.storage.manifest import IndexConfig, Manifest
 from m3search.storage.segment_writer import SealedSegment, SegmentWriter
+from m3search.storage.stores import holds_index, is_of_store, remove_old_stores, store_of
 from m3search.storage.write_lock import HOLDER, LOCK, WriteLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_STORE, _SEGMENTS = "store", "segments"
+_SEGMENTS = "segments"
 
 
 class IndexWriter:
@@ -58,13 +59,14 @@ class IndexWriter:
             raise
 
     def _open_store(self, *, create: bool, replace_damaged: bool) -> Environment:
+        store = store_of(self.path)
         try:
-            return Environment.open(self.path / _STORE, create=create)
+            return Environment.open(store, create=create)
         except CorruptionError:
             if not replace_damaged:
                 raise
-            shutil.rmtree(self.path / _STORE, ignore_errors=True)
-            return Environment.open(self.path / _STORE, create=True)
+            shutil.rmtree(store, ignore_errors=True)
+            return Environment.open(store, create=True)
 
     @classmethod
     def for_build(cls, path: Path, *, overwrite: bool, resume: bool = False) -> Self:
@@ -149,7 +151,7 @@ class IndexWriter:
             raise StorageError(f"a commit to {self.path} failed before: close this writer and open the index again")
         self.environment.check_room(needed)
         try:
-            with self.environment.write(deletes=deletes) as transaction:
+            with self.environment.write(deletes=deletes, needed=needed) as transaction:
                 yield transaction
         except StorageError:
             # what is on the disk after a failed commit or fsync is unknown until it is opened anew
@@ -263,12 +265,34 @@ class IndexWriter:
                 self.directory.remove(name)
 
     def collect(self) -> None:
-        """Remove files and keys of segments that no manifest names, in transactions of bounded size."""
+        """Remove files and keys of segments that no manifest names, in transactions of bounded size, and older stores."""
+        remove_old_stores(self.path)
         manifests = [self.manifest(key) for key in (MANIFEST_KEY, BUILDING_KEY)]
         named = {info.uuid for manifest in manifests if manifest is not None for info in manifest.segments}
         journal = self.journal_record()
         named |= set() if journal is None else {journal.name}
         remove_garbage(self.environment, self.directory, named | self._kept, self.commit)
+
+    # -- another store --
+
+    def take_store(self, folder: Path) -> None:
+        """Go over to the store that has just taken the place of this writer's; the old one goes with its last reader.
+
+        Raises:
+            StorageError: it cannot be opened; nothing is written to the old one any more.
+        """
+        try:
+            fresh = Environment.open(folder)
+        except BaseException:
+            self._failed = True
+            raise
+        self.environment, old = fresh, self.environment
+        old.close()
+        remove_old_stores(self.path)
+
+    def fail(self) -> None:
+        """What is on the disk is unknown: refuse to write until it is opened anew."""
+        self._failed = True
 
     # -- lifetime --
 
@@ -295,8 +319,9 @@ class IndexWriter:
 
     def _remove_all(self) -> None:
         # the store goes last: without it the folder would look like somebody else's
-        for name in (_SEGMENTS, _STORE):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        shutil.rmtree(self.path / _SEGMENTS, ignore_errors=True)
+        for entry in [entry for entry in self.path.iterdir() if is_of_store(entry.name)]:
+            shutil.rmtree(entry, ignore_errors=True)
         for name in (HOLDER, LOCK):
             with contextlib.suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
@@ -315,10 +340,9 @@ class IndexWriter:
 
 def _is_foreign(path: Path, *, overwrite: bool) -> bool:
     """Whether a folder holds something that is no index, nor what a killed build may leave."""
-    data = path / _STORE / "data.mdb"
-    if not path.is_dir() or (data.is_file() and data.stat().st_size):
+    if not path.is_dir() or (holds_index(path) and (store_of(path) / DATA_FILE).stat().st_size):
         return False
-    ours = {LOCK, HOLDER, _STORE}
-    if overwrite and data.is_file():  # cut to nothing
+    ours = {LOCK, HOLDER}
+    if overwrite and holds_index(path):  # cut to nothing
         ours.add(_SEGMENTS)
-    return not {entry.name for entry in path.iterdir()} <= ours
+    return any(entry.name not in ours and not is_of_store(entry.name) for entry in path.iterdir())

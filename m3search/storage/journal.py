@@ -29,8 +29,8 @@ from m3search.records import Encodings
 from m3search.records.token_codes import TokenCodes
 from m3search.storage.array_file import ArrayFileWriter, read_arrays
 from m3search.storage.codec import checksum, pack_record, unpack_record
-from m3search.storage.environment import Environment
 from m3search.storage.keys import JOURNAL_KEY
+from m3search.storage.stores import holds_index, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -227,10 +227,10 @@ def _file_name(record: JournalRecord, first: int) -> str:
 
 def unfinished(path: Path) -> int:
     """Documents that an interrupted build has left encoded at a path; 0 where there is none, or none that can be read."""
-    if not (path / "store" / "data.mdb").is_file():
+    if not holds_index(path):
         return 0
     with contextlib.suppress(M3SearchError):
-        environment = Environment.open(path / "store")
+        environment = open_store(path)
         try:
             with environment.read() as transaction:
                 blob = transaction.get(JOURNAL_KEY)

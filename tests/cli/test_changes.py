@@ -36,6 +36,11 @@ def test_documents_come_and_go(m3search, index, tmp_path):
     )  # the other one went with its last document
     assert "0 segments merged, 0 deleted documents purged; 1 segment now" in m3search("merge", index).out
     assert m3search("delete", index, "csv", "--json").json["deleted"] == 1
+    done = m3search("compact", index, "--json").json
+    assert (done["before"] - done["after"], done["index"]) == (done["freed"], str(index))
+    assert done["freed"] > 0
+    assert "given back" in m3search("compact", index).out
+    assert m3search("info", index, "--json", "--verify").json["documents"] == 4
 
 
 def test_an_index_is_checked_and_copied(m3search, index, tmp_path):

@@ -245,10 +245,15 @@ def test_a_transaction_that_fails_leaves_the_file_as_long_as_it_was(tmp_path):
         assert data.read_bytes() == before
 
 
+def small_maps(monkeypatch):
+    monkeypatch.setattr(environment, "_MAP_SIZE", 2**20)
+    monkeypatch.setattr(environment, "_MAP_TIMES", 0)
+
+
 GROW = """
 from pathlib import Path
 from m3search.storage import IndexWriter, environment
-environment._MAP_SIZE = 2**20
+environment._MAP_SIZE, environment._MAP_TIMES = 2**20, 0
 with IndexWriter(Path(sys.argv[1])) as writer:
     for number in range(int(sys.argv[2])):
         with writer.environment.write() as transaction:
@@ -258,7 +263,7 @@ with IndexWriter(Path(sys.argv[1])) as writer:
 
 
 def test_the_map_grows_between_transactions_and_other_processes_follow(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment, "_MAP_SIZE", 2**20)
+    small_maps(monkeypatch)
     build(tmp_path / "i")
     expected = opened_answers(tmp_path / "i")
     with Index.open(tmp_path / "i") as index:
@@ -272,7 +277,7 @@ def test_the_map_grows_between_transactions_and_other_processes_follow(tmp_path,
 
 
 def test_a_store_follows_a_larger_map_when_nobody_reads(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment, "_MAP_SIZE", 2**20)
+    small_maps(monkeypatch)
     build(tmp_path / "i")
     store = Environment.open(tmp_path / "i" / "store")
     with Process(GROW, tmp_path / "i", 30) as process:
@@ -284,7 +289,7 @@ def test_a_store_follows_a_larger_map_when_nobody_reads(tmp_path, monkeypatch):
 
 
 def test_a_full_map_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment, "_MAP_SIZE", 2**20)
+    small_maps(monkeypatch)
     build(tmp_path / "i")
     expected = opened_answers(tmp_path / "i")
     with Index.open(tmp_path / "i", mode="w") as index:
@@ -293,6 +298,22 @@ def test_a_full_map_says_what_to_do(tmp_path, monkeypatch):
             transaction.put(b"x", bytes(2**21))
         assert answers(index) == expected
     assert opened_answers(tmp_path / "i", verify=True) == expected
+
+
+def test_a_map_has_room_for_many_times_its_file_from_the_start(tmp_path, monkeypatch):
+    """It cannot grow while this process reads."""
+    build(tmp_path / "i")
+    with Index.open(tmp_path / "i") as index:
+        assert index._environment.info()["map"] == 256 * 2**30
+    monkeypatch.setattr(environment, "_MAP_SIZE", 2**24)
+    with IndexWriter(tmp_path / "i") as writer, writer.commit() as transaction:
+        transaction.put(b"rother", bytes(10**7))
+    with Index.open(tmp_path / "i"), Index.open(tmp_path / "i", mode="w") as index:
+        assert index._environment.info()["map"] > 8 * 10**7
+        for _ in range(3):  # it would fill a map that is twice its file
+            with index._writer.commit() as transaction:
+                transaction.put(b"rother", bytes(10**7))
+        assert len(index) == 20
 
 
 # -- readers --
