@@ -28,7 +28,7 @@ from m3search.storage.block_postings import BLOCK_ARRAYS
 from m3search.storage.column_writer import ColumnWriter
 from m3search.storage.columns import SegmentColumns
 from m3search.storage.directory import Directory
-from m3search.storage.keys import MANIFEST_KEY
+from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
 from m3search.storage.manifest import Manifest
 from m3search.storage.postings import inverted_anew
 from m3search.storage.segment import Segment
@@ -130,6 +130,9 @@ def _of_generation(
     at("the manifest")
     blob = get(MANIFEST_KEY)
     if blob is None:
+        if get(BUILDING_KEY) is None and transaction.stat()["entries"]:
+            yield Finding("the manifest", "is gone, or a build that began here was never finished")
+            return
         raise StorageError(f"{path} holds no index that was finished: build one there")
     try:
         manifest = Manifest.unpack(blob, MANIFEST_KEY, f"the manifest of {path}")

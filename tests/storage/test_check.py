@@ -9,10 +9,10 @@ from live_model import build, given
 
 from m3search import Index
 from m3search.errors import StorageError
-from m3search.storage import IndexWriter, check_index
+from m3search.storage import IndexConfig, IndexWriter, check_index
 from m3search.storage.check import findings
 from m3search.storage.codec import pack_array
-from m3search.storage.keys import array_key
+from m3search.storage.keys import MANIFEST_KEY, array_key
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,17 @@ def test_a_sound_index_passes_while_a_writer_works(sound, level):
 def test_what_cannot_be_checked_is_no_finding(tmp_path):
     with pytest.raises(StorageError, match="holds no index: build one there"):
         check_index(tmp_path)
+
+
+def test_a_manifest_that_is_gone_is_a_finding_and_a_build_that_goes_on_is_none(sound, tmp_path):
+    shutil.copytree(sound, tmp_path / "i")
+    with IndexWriter(tmp_path / "i") as writer, writer.commit() as transaction:
+        transaction.delete(MANIFEST_KEY)
+    assert [(one.where, "is gone" in one.what) for one in check_index(tmp_path / "i")] == [("the manifest", True)]
+    with IndexWriter.for_build(tmp_path / "new", overwrite=False) as writer:
+        writer.stage(IndexConfig())
+    with pytest.raises(StorageError, match="holds no index that was finished"):
+        check_index(tmp_path / "new")
 
 
 def change(path, name, values, number=0):
