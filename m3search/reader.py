@@ -288,7 +288,7 @@ class Reader:
         others = [hit for hit in hits if hit.id != id][:k]
         for rank, hit in enumerate(others, start=1):
             hit.rank = rank
-        return Hits(others, hits.guarantee, hits.bound, hits.kth_score, hits.statistics)
+        return Hits(others, hits.guarantee, hits.bound, hits.kth_score, lambda: hits.statistics)
 
     def facets(
         self,

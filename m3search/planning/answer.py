@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import weakref
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def answer(
         spelling: how tokens are written, for explanations; None: as numbers.
     """
     if prepared.query is None and prepared.plan.strategy is not Strategy.BROWSE:
-        return Hits([], statistics={"seconds": time.perf_counter() - started})
+        return Hits([], _statistics={"seconds": time.perf_counter() - started})
     ranking = rank(prepared.query, snapshot, allowed, prepared.plan, prepared.encode_seconds)
     places = range(prepared.plan.offset, min(len(ranking), prepared.plan.wanted))
     kept = prepared if explain else None
@@ -79,7 +79,10 @@ def page(
         maker = _Maker(ranking, snapshot, places, before, explained_query, spelling)
         hits = LazyHits([ranking.found.ids[at] for at in places], maker)
     seconds = time.perf_counter() - started
-    statistics = {**ranking.statistics, "seconds": seconds}
+
+    def statistics() -> dict[str, Any]:
+        return {**ranking.statistics, "seconds": seconds}
+
     explanation = None if explained_query is None else Explanation.of(ranking, seconds)
     return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics, explanation)
 

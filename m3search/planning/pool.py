@@ -34,6 +34,7 @@ class Pool:
         scores: f64[n], the blend of the parts.
         parents: i64[n], the first passage of each one's document, which no other document has.
         values: leg -> f64[n], what its score counts: the parts themselves where these are blended.
+        leading: a number of documents, and what `best` is for it, where that is known.
     """
 
     docids: NDArray[np.int64]
@@ -41,6 +42,7 @@ class Pool:
     scores: NDArray[np.float64]
     parents: NDArray[np.int64]
     values: Mapping[str, NDArray[np.float64]]
+    leading: tuple[int, NDArray[np.int64]] | None = None
 
     @classmethod
     def of(
@@ -61,13 +63,9 @@ class Pool:
         docids: NDArray[np.int64],
         parts: Mapping[str, NDArray[np.float64]],
         weights: Mapping[str, float],
-        scores: NDArray[np.float64] | None = None,
     ) -> Self:
-        """Blend what is complete, or take the blends that are there.
-
-        Without a leg that scores everything, only what scores above 0 matches.
-        """
-        scores = blend(parts, weights) if scores is None else scores
+        """Blend what is complete; without a leg that scores everything, only what scores above 0 matches."""
+        scores = blend(parts, weights)
         if matches_only(weights) and not (kept := scores > 0).all():
             docids, scores = docids[kept], scores[kept]
             parts = {leg: values[kept] for leg, values in parts.items()}
@@ -92,6 +90,8 @@ class Pool:
 
         More where others tie with the last of them: the ids decide among these.
         """
+        if self.leading is not None and self.leading[0] == documents:
+            return self.leading[1]
         passages = documents
         while True:
             order = self._leading(passages)

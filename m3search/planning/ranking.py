@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from m3search.retrieval import Allowed, Query
-    from m3search.storage import Snapshot
+    from m3search.storage import SegmentInfo, Snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class Ranking:
         bound: what no unseen passage exceeds in the first stage.
         kth_score: the first stage's score at the last rank that had to be settled; None with fewer documents.
         trace: what was done.
-        statistics: depths, postings, candidates and seconds.
+        segments: of the snapshot, as the manifest names them.
     """
 
     plan: Plan
@@ -82,7 +82,7 @@ class Ranking:
     bound: float
     kth_score: float | None
     trace: Trace
-    statistics: Mapping[str, Any] = field(default_factory=dict)
+    segments: Sequence[SegmentInfo]
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -100,6 +100,31 @@ class Ranking:
         """Leg -> what its score counts for one document."""
         values = {leg: float(some[at]) for leg, some in self.values.items()}
         return {leg: value for leg, value in values.items() if not math.isnan(value)}
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """Depths, postings, candidates and seconds."""
+        plan, trace = self.plan, self.trace
+        made: dict[str, Any] = {"strategy": str(plan.strategy)}
+        if trace.rounds:
+            last = trace.rounds[-1]
+            made |= {
+                "legs": dict(plan.first),
+                "depth": last.depth,
+                "rounds": len(trace.rounds),
+                "candidates": last.candidates,
+                "postings": {leg: asked.postings for leg, asked in last.legs.items()},
+                "completed": {leg: sum(one.completed.get(leg, 0) for one in trace.rounds) for leg in plan.first},
+                "reranked": trace.reranked,
+                "estimated": trace.estimated,
+            }
+            recall = recall_of(self.segments) if "dense" in plan.first else None
+            if recall is not None:
+                asked = last.legs.get("dense")
+                made["dense"] = {"effort": 0 if asked is None else asked.effort, **recall}
+        else:
+            made["candidates"] = trace.browsed
+        return {**made, "steps": trace.steps, "seconds": trace.seconds}
 
     def weights_of(self, at: int) -> Mapping[str, float]:
         """The weights that made one document's score."""
@@ -158,7 +183,7 @@ def rank(query: Query | None, snapshot: Snapshot, allowed: Allowed, plan: Plan, 
         bound=stage.round.bound,
         kth_score=stage.round.kth_score,
         trace=trace,
-        statistics=_statistics(snapshot, plan, trace),
+        segments=snapshot.manifest.segments,
     )
 
 
@@ -294,38 +319,10 @@ def _browsed(snapshot: Snapshot, allowed: Allowed, plan: Plan, started: float) -
     docids = np.unique(snapshot.parents(docids))
     places, found = Located.ordered(snapshot, docids, np.zeros(len(docids)), plan.wanted)
     passages = docids[places]
-    trace = Trace(order_seconds=time.perf_counter() - started, seconds=time.perf_counter() - started)
-    statistics = {
-        "strategy": str(plan.strategy),
-        "candidates": len(docids),
-        "steps": trace.steps,
-        "seconds": trace.seconds,
-    }
-    return Ranking(
-        plan, found, passages, np.zeros(len(passages)), {}, {}, Guarantee.EXACT, -math.inf, None, trace, statistics
+    trace = Trace(
+        browsed=len(docids), order_seconds=time.perf_counter() - started, seconds=time.perf_counter() - started
     )
-
-
-def _statistics(snapshot: Snapshot, plan: Plan, trace: Trace) -> dict[str, Any]:
-    last = trace.rounds[-1]
-    statistics: dict[str, Any] = {
-        "strategy": str(plan.strategy),
-        "legs": dict(plan.first),
-        "depth": last.depth,
-        "rounds": len(trace.rounds),
-        "candidates": last.candidates,
-        "postings": {leg: asked.postings for leg, asked in last.legs.items()},
-        "completed": {leg: sum(one.completed.get(leg, 0) for one in trace.rounds) for leg in plan.first},
-        "reranked": trace.reranked,
-        "estimated": trace.estimated,
-    }
-    recall = recall_of(snapshot.manifest.segments) if "dense" in plan.first else None
-    if recall is not None:
-        asked = last.legs.get("dense")
-        statistics["dense"] = {"effort": 0 if asked is None else asked.effort, **recall}
-    statistics["steps"] = trace.steps
-    statistics["seconds"] = trace.seconds
-    return statistics
+    return Ranking(plan, found, passages, np.zeros(len(passages)), {}, {}, Guarantee.EXACT, -math.inf, None, trace, [])
 
 
 def _passages_of(parents: NDArray[np.int64], snapshot: Snapshot, allowed: Allowed) -> NDArray[np.int64]:

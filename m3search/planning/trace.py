@@ -78,12 +78,14 @@ class Trace:
         encode_seconds: for the query's encodings.
         rerank_seconds: for these documents.
         order_seconds: for ids and the last order.
+        browsed: documents that were put in order where nothing was asked.
         seconds: from the text to the ranking.
     """
 
     rounds: list[Round] = field(default_factory=list)
     reranked: int = 0
     estimated: int = 0
+    browsed: int = 0
     encode_seconds: float = 0.0
     rerank_seconds: float = 0.0
     order_seconds: float = 0.0

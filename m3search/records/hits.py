@@ -146,7 +146,6 @@ class Hits(Sequence[Hit]):
             (signs of token vectors chose whom these score), "budget reached" (nothing more could be proven in time).
         bound: no document outside the answer's first stage scores above this (-inf when none is left).
         kth_score: the first-stage score at rank k, which `bound` is held against; None with fewer than k hits.
-        statistics: counts and seconds of the search.
         explanation: what `explain` gives; None where the search was not told to explain.
     """
 
@@ -154,8 +153,16 @@ class Hits(Sequence[Hit]):
     guarantee: str = "exact"
     bound: float = float("-inf")
     kth_score: float | None = None
-    statistics: Mapping[str, Any] = field(default_factory=dict)
+    _statistics: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict, repr=False)
     explanation: Explained | None = None
+
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        """Counts and seconds of the search; gathered when they are first asked for."""
+        if callable(self._statistics):
+            object.__setattr__(self, "_statistics", self._statistics())
+        assert isinstance(self._statistics, Mapping)
+        return self._statistics
 
     def __len__(self) -> int:
         return len(self.hits)

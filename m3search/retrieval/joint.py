@@ -55,6 +55,7 @@ class Joint(NamedTuple):
         docids: i64[n], ascending.
         scores: f64[legs, n], exact, in the order of the weights.
         blends: f64[n].
+        best: i64[b], positions of the best passages of the best documents, as `Pool.best` gives them.
         completed: for each leg, how many scores were computed.
     """
 
@@ -62,6 +63,7 @@ class Joint(NamedTuple):
     docids: NDArray[np.int64]
     scores: NDArray[np.float64]
     blends: NDArray[np.float64]
+    best: NDArray[np.int64]
     completed: Sequence[int]
 
 
@@ -104,7 +106,7 @@ def complete_jointly(
         divisor = statistics.upper_bound or 1.0
     completed = np.zeros(len(lists), np.int64)
     known, known_scores = earlier or _NOTHING
-    docids, scores, blends = joint_loop.complete_candidates(
+    docids, scores, blends, best = joint_loop.complete_candidates(
         docids,
         snapshot.parents(docids),
         places,
@@ -131,7 +133,7 @@ def complete_jointly(
         divisor,
         completed,
     )
-    return Joint(count, docids, scores, blends, completed.tolist())
+    return Joint(count, docids, scores, blends, best, completed.tolist())
 
 
 def _addresses(field: str, snapshot: Snapshot) -> NDArray[np.int64]:

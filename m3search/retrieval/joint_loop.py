@@ -71,8 +71,11 @@ def complete_candidates(
     average: float,
     divisor: float,
     completed: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Those that can be among the best: docids i64[c] ascending, exact scores f64[l, c] of every leg, blends f64[c].
+
+    Behind them come positions i64[b] of the best passages of the best documents, by (-blend, docid), and of all that tie with
+    the last of these. Where no leg is dense, what scores 0 does not match and is left out.
 
     Args:
         docids: i64[n], ascending; is overwritten.
@@ -140,9 +143,47 @@ def complete_candidates(
                 least[leg, at] = most[leg, at] = scores[number]
                 known[leg, at] = True
     blends = np.empty(count)
-    for at in range(count):
-        blends[at] = _blend(least, at, weights, total)
-    return docids[:count], least[:, :count], blends
+    count = _blended(docids, parents, least, blends, weights, total, DENSE not in kinds)
+    return docids[:count], least[:, :count], blends[:count], _best(blends[:count], parents, documents)
+
+
+@compiled
+def _blended(
+    docids: NDArray[np.int64],
+    parents: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    blends: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    total: float,
+    matches_only: bool,
+) -> int:
+    """Writes the blends, and leaves out those of 0 if only matches are wanted; how many are left."""
+    kept = 0
+    for at in range(len(blends)):
+        blend = _blend(scores, at, weights, total)
+        if blend > 0 or not matches_only:
+            docids[kept], parents[kept], blends[kept] = docids[at], parents[at], blend
+            scores[:, kept] = scores[:, at]
+            kept += 1
+    return kept
+
+
+@compiled
+def _best(blends: NDArray[np.float64], parents: NDArray[np.int64], documents: int) -> NDArray[np.int64]:
+    """Positions of the first best passage of each of the best documents, and of those that tie with the last."""
+    first, scores, groups = np.empty(len(blends), np.int64), np.empty(len(blends)), 0
+    for at in range(len(blends)):
+        if at == 0 or parents[at] != parents[at - 1]:
+            first[groups], scores[groups] = at, -blends[at]
+            groups += 1
+        elif -blends[at] < scores[groups - 1]:
+            first[groups - 1], scores[groups - 1] = at, -blends[at]
+    first, scores = first[:groups], scores[:groups]
+    if groups > documents:
+        enough = scores <= np.partition(scores, documents - 1)[documents - 1]
+        first, scores = first[enough], scores[enough]
+    # documents that tie come by docid already, for what is of one document lies together
+    return first[np.argsort(scores, kind="mergesort")]
 
 
 @compiled

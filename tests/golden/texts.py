@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001 - letters of many scripts look alike
+
 """The texts, pairs and weights of the golden test: many languages, many lengths, and what trips an encoder up."""
 
 WORDS = (

@@ -138,7 +138,7 @@ VALUES = st.recursive(
 @settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
 def test_any_metadata_becomes_valid_json(metadata):
-    found = Hits([hit(Document("d", "text", metadata=metadata))], bound=math.inf, statistics={"a": {"b": math.nan}})
+    found = Hits([hit(Document("d", "text", metadata=metadata))], bound=math.inf, _statistics={"a": {"b": math.nan}})
     value = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert same(value["hits"][0]["metadata"], metadata)
     assert value["bound"] is None
