@@ -73,9 +73,10 @@ class Index(Reader):
         temporary: bool = False,
         follow: bool = False,
         merging: bool = True,
+        threads: int | None = None,
     ) -> None:
         """Opens what is at `path`; use `Index.open`."""
-        super().__init__(path, encoder=encoder, verify=verify)
+        super().__init__(path, encoder=encoder, verify=verify, threads=threads)
         self.report: BuildReport | None = None
         self._writer = writer
         self._follow = follow
@@ -216,6 +217,7 @@ class Index(Reader):
         verify: bool = False,
         refresh: str = "manual",
         merging: str = "auto",
+        threads: int | None = None,
     ) -> Self:
         """Open an index that was built.
 
@@ -228,6 +230,7 @@ class Index(Reader):
                 search and every other question whether a writer has committed another, and follows it.
             merging: "auto" merges small segments, and large ones with many deleted documents, after a commit of this object
                 and before the change returns; "manual" leaves that to `merge`.
+            threads: CPU threads of the encoder, if it is loaded here, and of making dense indexes.
 
         Raises:
             IndexNotFoundError: there is no index.
@@ -249,8 +252,10 @@ class Index(Reader):
         if encoder is not None:
             from m3search.encoder import Encoder
 
-            encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
+            encoder = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder, threads=threads)
         writer = IndexWriter.for_changes(folder) if mode == "w" else None
+        if writer is not None:
+            writer.threads = threads
         try:
             return cls(
                 folder,
@@ -259,11 +264,57 @@ class Index(Reader):
                 verify=verify,
                 follow=refresh == "auto",
                 merging=merging == "auto",
+                threads=threads,
             )
         except BaseException:
             if writer is not None:
                 writer.close()
             raise
+
+    @classmethod
+    def rebuild(  # noqa: D417 - the others are named
+        cls,
+        path: str | Path,
+        to: str | Path,
+        *,
+        dense: str | None = None,
+        dense_options: Mapping[str, int] | None = None,
+        colbert: str | bool | None = None,
+        bm25: bool | Mapping[str, Any] | None = None,
+        segment_size: int | None = None,
+        weights: WeightsLike = None,
+        overwrite: bool = False,
+        threads: int | None = None,
+        progress: bool = True,
+    ) -> Self:
+        """Make a new index of what one has stored, with other settings, and open it; nothing is encoded, and no model needed.
+
+        What is left None stays as it is, and so do all scores that it does not touch. Deleted documents are left out. Arguments
+        that are not named here are those of `build`.
+
+        Args:
+            path: folder of the index, which stays as it is.
+            to: folder of the new one.
+            colbert: another codec: from bf16 to the others, and between "int8" and "int8+bits", whose signs then leave out
+                what was rounded to 0; False leaves the token vectors out.
+            bm25: True adds it, False leaves it out; a mapping changes the "language", "k1" and "b" that it names.
+
+        Raises:
+            InputError: a setting for which too little is stored, such as bf16 where there are bytes.
+            IndexNotFoundError: there is no index at `path`.
+            IndexExistsError: something is at `to`.
+            CorruptionError: the index is damaged.
+            StorageError: the disk is full or failing.
+        """
+        from m3search.indexing.rebuild import rebuild_index, rebuilt_config
+
+        def changed(config: IndexConfig) -> IndexConfig:
+            return rebuilt_config(config, dense, dense_options, colbert, bm25, segment_size, weights)
+
+        report = rebuild_index(Path(path), Path(to), changed, overwrite=overwrite, threads=threads, progress=progress)
+        index = cls(Path(to))
+        index.report = report
+        return index
 
     def save(self, path: str | Path) -> None:
         """Keep a copy of this index in a new folder; it appears there whole or not at all.

@@ -24,6 +24,9 @@ def add(
     on_error: Annotated[
         str, typer.Option(help="raise: stop at the first bad record, and add nothing; skip: go on and report them all.")
     ] = "raise",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of the encoder and of making a dense index; default: all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add documents to an index in one commit, which is durable when the command ends.
@@ -35,7 +38,7 @@ def add(
     from m3search.indexing.sources import join_sources
 
     source = join_sources(sources)
-    with Index.open(index, mode="w") as opened:
+    with Index.open(index, mode="w", threads=threads) as opened:
         with (
             progress_bar(length_hint(source) or None, enabled=not as_json, what="adding") as advance,
             opened.writer(progress=advance) as writer,

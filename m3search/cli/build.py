@@ -88,7 +88,7 @@ def build(
         "bm25": {"language": None if language == NO_ENCODER else language} if bm25 else False,
         "colbert": colbert,
         "dense": dense,
-        "dense_options": _numbers(dense_options),
+        "dense_options": numbers(dense_options),
         "on_error": on_error,
         "weights": weights,
         "passages": Passages(passage_tokens, passage_overlap, passage_by),
@@ -123,7 +123,7 @@ def build(
             progress=not as_json,
         ) as built,
     ):
-        _report(built, as_json=as_json)
+        report_build(built, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def _notes_shown() -> Iterator[None]:
         raise
 
 
-def _numbers(text: str | None) -> dict[str, int] | None:
+def numbers(text: str | None) -> dict[str, int] | None:
     """What stands in NAME=NUMBER,NAME=NUMBER."""
     if not text:
         return None
@@ -151,7 +151,8 @@ def _numbers(text: str | None) -> dict[str, int] | None:
     return found
 
 
-def _report(index: Index, *, as_json: bool) -> None:
+def report_build(index: Index, *, as_json: bool) -> None:
+    """Say what a build did."""
     report, size = index.report, index.info()["bytes"]["total"]
     assert report is not None
     if as_json:

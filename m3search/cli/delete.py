@@ -18,6 +18,7 @@ def delete(
         list[str] | None, typer.Argument(help="Ids of documents, or - for one a line on standard input.")
     ] = None,
     filter: FilterOption = None,  # noqa: A002 - the user's word
+    threads: Annotated[int | None, typer.Option(help="CPU threads of making dense indexes; default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete documents in one commit; an id that is not there is an error, and then nothing is deleted.
@@ -27,7 +28,7 @@ def delete(
     from m3search.index import Index
 
     wanted = [line.strip() for line in sys.stdin if line.strip()] if ids == ["-"] else ids or None
-    with Index.open(index, mode="w") as opened:
+    with Index.open(index, mode="w", threads=threads) as opened:
         count, held = opened.delete(wanted, filter=filter), len(opened)
     if as_json:
         print_json({"index": str(index), "deleted": count, "held": held})

@@ -17,6 +17,7 @@ def merge(
     segment_size: Annotated[
         int | None, typer.Option(help="Passages of a merged segment at most; default: as the index was built.")
     ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of making dense indexes; default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Merge segments and purge what is deleted, from stored values; readers go on meanwhile.
@@ -25,7 +26,7 @@ def merge(
     """
     from m3search.index import Index
 
-    with Index.open(index, mode="w") as opened:
+    with Index.open(index, mode="w", threads=threads) as opened:
         done, left = opened.merge(segment_size), opened.info()["segments"]
     if as_json:
         print_json({"index": str(index), **asdict(done), "left": left})

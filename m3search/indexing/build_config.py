@@ -55,7 +55,7 @@ def build_config(
         vocab_size=identity.vocab_size if encodes and identity else None,
         colbert_dim=identity.colbert_dim if encodes and identity and colbert is not None else None,
         colbert_codec=codec,
-        bm25=_bm25(bm25),
+        bm25=bm25_config(bm25),
         encoder=identity,
         weights=stored or (None if encoder is None else encoder.recommended_weights),
         segment_size=segment_size,
@@ -71,7 +71,12 @@ def _legs(encoder: Encoder | None, bm25: object, colbert: str | None, *, given: 
     return made | ({"bm25"} if bm25 else set())
 
 
-def _bm25(settings: Mapping[str, Any] | bool) -> dict[str, Any] | None:
+def bm25_config(settings: Mapping[str, Any] | bool) -> dict[str, Any] | None:
+    """What an index stores of BM25's settings; None: it has none.
+
+    Raises:
+        InputError: there is no such setting, or no such value of it.
+    """
     if settings is False:
         return None
     if settings is not True and not isinstance(settings, Mapping):

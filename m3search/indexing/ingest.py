@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -178,6 +178,17 @@ class Ingest:
         if self.trail is not None:
             self.trail.check_end()
 
+    def take(self, chunk: Chunk, encodings: Encodings, terms: Sequence[Mapping[str, int]] | None) -> None:
+        """Take documents with all that belongs to their passages, beside or instead of `run`.
+
+        Args:
+            chunk: a bounded number.
+            encodings: a row for each passage.
+            terms: term frequencies of each passage; None: count them, if the index has BM25.
+        """
+        self._begin(self.config)
+        self._append(chunk, encodings, terms)
+
     def seal(self) -> None:
         """Hand over the segment that is open."""
         if self._segment is not None:
@@ -319,7 +330,7 @@ class Ingest:
             raise error
         self.report.skipped.add(error)
 
-    def _append(self, chunk: Chunk, encodings: Encodings) -> None:
+    def _append(self, chunk: Chunk, encodings: Encodings, terms: Sequence[Mapping[str, int]] | None = None) -> None:
         """Write documents into segments, beginning a new one where one is full."""
         documents, sizes = chunk.documents, [len(found) for found in chunk.passages]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
@@ -328,8 +339,7 @@ class Ingest:
         self._done += start
         passages = [passage for found in chunk.passages[start:] for passage in found]
         spans = np.array([passage.span for passage in passages], np.int64).reshape(-1, 2)
-        terms = None
-        if self._analyzer is not None:
+        if self._analyzer is not None and terms is None:
             terms = [self._analyzer.counts(passage.content) for passage in passages]
         self.report.documents += len(documents) - start
         self.report.passages += len(passages)

@@ -108,6 +108,27 @@ class TokenCodes(Sequence["NDArray[np.float32]"]):
 
         return cls(parts[0].codec, joined("codes"), ends, joined("scales"), joined("signs"))
 
+    def recoded(self, codec: str) -> TokenCodes:
+        """The same vectors in another codec.
+
+        Signs that are made of bytes leave out components that were rounded to 0; bytes that are made of bf16 are rounded a
+        second time.
+
+        Raises:
+            InputError: there is no such codec, or it would hold more than these codes say.
+        """
+        if check_codec(codec) == self.codec:
+            return self
+        if codec == "bf16":
+            raise InputError(
+                f"{self.codec} token vectors cannot become bf16, which would have twice the bytes and say no more: keep "
+                f"{self.codec}, or build again with colbert='bf16'"
+            )
+        codes, scales = self.codes, self.scales
+        if self.codec == "bf16":
+            return self.code([self[row] for row in range(len(self))], codec, dim=self.dim)
+        return TokenCodes(codec, codes, self.ends, scales, sign_words(codes) if codec == "int8+bits" else None)
+
     @property
     def dim(self) -> int:
         """Width of a vector."""
@@ -164,8 +185,8 @@ def to_int8(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
     return np.clip(np.rint(vectors / safe), -_LARGEST, _LARGEST).astype(np.int8), scales
 
 
-def sign_words(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """u32[t, ceil(dim / 32)]: a bit for every component of f32[t, dim] that is above 0, the first one lowest."""
+def sign_words(vectors: NDArray[Any]) -> NDArray[np.uint32]:
+    """u32[t, ceil(dim / 32)]: a bit for every component of f32 or i8[t, dim] that is above 0, the first one lowest."""
     bits = np.packbits(vectors > 0, axis=1, bitorder="little")
     words = np.zeros((len(vectors), -(-vectors.shape[1] // SIGNS_PER_WORD) * (SIGNS_PER_WORD // 8)), np.uint8)
     words[:, : bits.shape[1]] = bits
