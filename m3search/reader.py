@@ -63,6 +63,7 @@ class SearchOptions(TypedDict, total=False):
     depth: int | None
     max_ms: float | None
     max_candidates: int | None
+    collapse: bool
     dense_effort: int | None
     explain: bool
     plan: Plan | None
@@ -137,6 +138,7 @@ class Reader:
         depth: int | None = None,
         max_ms: float | None = None,
         max_candidates: int | None = None,
+        collapse: bool = True,
         dense_effort: int | None = None,
         explain: bool = False,
         plan: Plan | None = None,
@@ -161,6 +163,7 @@ class Reader:
             depth: candidates of each leg, at first or, where lists are fused, at all; None: as many as k needs.
             max_ms: milliseconds after which the legs are not asked again; the answer then says "budget reached".
             max_candidates: passages that the legs together may propose, with the same effect.
+            collapse: True: a document is one hit, by its best passage; False: every passage is a hit of its own.
             dense_effort: how hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf, for a search of all
                 passages (a filter raises it); None: what found 95 of the best 100 at the build.
             explain: keep what ``hits.explain()`` and ``hit.explain()`` tell.
@@ -174,7 +177,7 @@ class Reader:
             EncoderError: the index's encoder cannot be loaded, or is another than it was built with.
         """
         started = time.perf_counter()
-        limits = Limits(offset, rerank, fusion, missing, depth, max_ms, max_candidates)
+        limits = Limits(offset, rerank, fusion, missing, depth, max_ms, max_candidates, collapse)
         with self._reading() as snapshot:
             allowed, count = allowed_by(snapshot, ids, filter)
             wanted = Wanted(k, weights, limits, dense_effort=dense_effort, allowed=count, plan=plan)

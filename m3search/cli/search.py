@@ -49,6 +49,9 @@ def search(
     depth: DepthOption = None,
     max_ms: Annotated[float | None, typer.Option(help="Milliseconds after which legs are not asked again.")] = None,
     max_candidates: Annotated[int | None, typer.Option(help="Passages that the legs together may propose.")] = None,
+    collapse: Annotated[
+        bool, typer.Option(help="A document is one hit, by its best passage; or every passage is one.")
+    ] = True,
     dense_effort: Annotated[
         int | None, typer.Option(help="How hard an approximate dense index looks: efSearch of hnsw, nprobe of ivf.")
     ] = None,
@@ -78,6 +81,7 @@ def search(
         depth=depth,
         max_ms=max_ms,
         max_candidates=max_candidates,
+        collapse=collapse,
         dense_effort=dense_effort,
         explain=explain,
     )

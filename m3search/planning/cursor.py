@@ -17,6 +17,8 @@ from m3search.planning.ranking import rank
 from m3search.records import Hits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from m3search.planning.explanation import Spelling
     from m3search.planning.preparation import Prepared
     from m3search.planning.ranking import Ranking
@@ -37,7 +39,7 @@ class Cursor:
         self._allowed = allowed
         self._explained = prepared if explain else None
         self._spelling = spelling
-        self._seen: set[str] = set()
+        self._seen: set[str | int] = set()  # ids of documents, or docids of passages
         self._before = prepared.plan.offset
         self._ranking: Ranking | None = None
         self._ready: list[int] = []
@@ -70,8 +72,8 @@ class Cursor:
             raise StopIteration
         assert self._ranking is not None
         places, self._ready = self._ready[:k], self._ready[k:]
+        self._seen.update(self._names(places))
         hits = page(self._ranking, self._snapshot, places, self._before, started, self._explained, self._spelling)
-        self._seen.update(hits.ids)
         self._before += len(places)
         return hits
 
@@ -81,13 +83,21 @@ class Cursor:
         if self._ranking is None:
             self._ranking = rank(self._prepared.query, self._snapshot, self._allowed, plan)
             skipped = min(plan.offset, len(self._ranking))
-            self._seen.update(self._ranking.found.ids[:skipped])
+            self._seen.update(self._names(range(skipped)))
         else:  # what was shown is among the best so many, or makes room for others
             ahead = min(max(_AHEAD * k, self._before), LARGEST_K - self._before - k)
             plan = plan.at(self._before + ahead)
             self._ranking = rank(self._prepared.query, self._snapshot, self._allowed, plan)
         self._ended = len(self._ranking) < plan.wanted
-        self._ready = [at for at, id_ in enumerate(self._ranking.found.ids) if id_ not in self._seen]
+        every = range(len(self._ranking))
+        self._ready = [at for at, name in zip(every, self._names(every), strict=True) if name not in self._seen]
+
+    def _names(self, places: Sequence[int]) -> list[str] | list[int]:
+        """What tells the hits at these places from all others."""
+        assert self._ranking is not None
+        if self._prepared.plan.collapse:
+            return [self._ranking.found.ids[at] for at in places]
+        return [int(self._ranking.passages[at]) for at in places]
 
     def close(self) -> None:
         """Let the generation go; pages that are held can be read on."""

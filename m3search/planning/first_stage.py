@@ -87,7 +87,7 @@ def _deepened(
     deepest = math.inf if plan.max_candidates is None else max(1, plan.max_candidates // len(plan.first))
     depth = int(min(plan.start, deepest))
     stage, done = None, []
-    attempt = math.ceil(plan.attempt * snapshot.passages_per_document)
+    attempt = math.ceil(plan.attempt * (snapshot.passages_per_document if plan.collapse else 1))
     if 0 < attempt < depth:
         stage = _ask(query, snapshot, allowed, plan, attempt, 0, None)
         done.append(stage.round)
@@ -117,7 +117,9 @@ def _ask(
     proposals, asked = _proposed(query, snapshot, allowed, plan, depth)
     started = time.perf_counter()
     scored_before = None if before is None else before.pool
-    candidates, pool, completed = narrowed(query, snapshot, proposals, plan.first, plan.documents, scored_before)
+    candidates, pool, completed = narrowed(
+        query, snapshot, proposals, plan.first, plan.documents, scored_before, collapse=plan.collapse
+    )
     halfway = time.perf_counter()
     bound, slack = blend_bound(proposals, plan.first)
     best = pool.best(plan.documents)
@@ -149,7 +151,7 @@ def _every_allowed(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Pla
     """Score all that may be found, which are few: nothing is unseen."""
     started = time.perf_counter()
     docids = members(snapshot, allowed)
-    pool = Pool.of(query, snapshot, docids, plan.first)
+    pool = Pool.of(query, snapshot, docids, plan.first, collapse=plan.collapse)
     halfway = time.perf_counter()
     best = pool.best(plan.documents)
     return _whole(
@@ -170,7 +172,7 @@ def _fused(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> St
     parts = {leg: np.zeros(len(docids)) for leg in proposals}
     for leg, some in there.items():
         parts[leg][some] = complete(query, snapshot, docids[some], [leg])[leg]
-    pool = Pool.fused(snapshot, docids, parts, there, plan.first, plan.fusion)
+    pool = Pool.fused(snapshot, docids, parts, there, plan.first, plan.fusion, collapse=plan.collapse)
     halfway = time.perf_counter()
     best = pool.best(plan.documents)
     completed = {leg: int(some.sum()) for leg, some in there.items()}

@@ -17,7 +17,7 @@ import numpy as np
 
 from m3search.planning.blend import blend, scaled_weights
 from m3search.planning.completion import complete
-from m3search.planning.pool import Pool, matches_only, united
+from m3search.planning.pool import Pool, matches_only, united, units
 from m3search.retrieval import JOINT_LEGS, Claim, complete_jointly
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class Narrowing:
         completed: leg -> how many scores were computed, and not vouched for by the leg.
     """
 
-    def __init__(self, snapshot: Snapshot, proposals: Mapping[str, Candidates]) -> None:
+    def __init__(self, snapshot: Snapshot, proposals: Mapping[str, Candidates], *, collapse: bool = True) -> None:
         """All that any leg proposes: its scores as the leg gives them, and the leg's bound for what it left out."""
         self.docids, places = united([found.docids for found in proposals.values()])
-        self.parents = snapshot.parents(self.docids)
+        self.parents = units(snapshot, self.docids, collapse=collapse)
         self.least = {leg: np.full(len(self.docids), _least(leg)) for leg in proposals}
         self.most = {leg: np.full(len(self.docids), np.inf) for leg in proposals}
         self.known = {leg: np.zeros(len(self.docids), bool) for leg in proposals}
@@ -135,6 +135,8 @@ def narrowed(
     weights: Mapping[str, float],
     documents: int,
     before: Pool | None = None,
+    *,
+    collapse: bool = True,
 ) -> Narrowed:
     """The candidates that can be in the answer, and their exact scores in every leg.
 
@@ -145,13 +147,14 @@ def narrowed(
         weights: of the blend.
         documents: how many are wanted.
         before: what was scored at a smaller depth.
+        collapse: see `Plan`.
     """
     leg, found = next(iter(proposals.items()))
     if len(proposals) == 1 and found.exact:
-        return Narrowed(len(found), Pool.scored(snapshot, found.docids, {leg: found.scores}, weights), {leg: 0})
-    if proposals.keys() <= JOINT_LEGS:
-        return _jointly(query, snapshot, proposals, weights, documents, before)
-    return step_by_step(query, snapshot, proposals, weights, documents, before)
+        pool = Pool.scored(snapshot, found.docids, {leg: found.scores}, weights, collapse=collapse)
+        return Narrowed(len(found), pool, {leg: 0})
+    how = _jointly if proposals.keys() <= JOINT_LEGS else step_by_step
+    return how(query, snapshot, proposals, weights, documents, before, collapse=collapse)
 
 
 def _jointly(
@@ -161,16 +164,23 @@ def _jointly(
     weights: Mapping[str, float],
     documents: int,
     before: Pool | None,
+    *,
+    collapse: bool,
 ) -> Narrowed:
     """All steps in one compiled loop."""
     scaled = scaled_weights(weights)
     claims = {leg: Claim(_most(found), _least(leg), found.slack, found.exact, _silent(leg, found))
               for leg, found in proposals.items()}  # fmt: skip
     earlier = None if before is None else (before.docids, np.array([before.parts[leg] for leg in scaled]))
-    joint = complete_jointly(query, snapshot, proposals, claims, scaled, documents, earlier)
+    joint = complete_jointly(query, snapshot, proposals, claims, scaled, documents, earlier, collapse=collapse)
     parts = dict(zip(scaled, joint.scores, strict=True))
     pool = Pool(
-        joint.docids, parts, joint.blends, snapshot.parents(joint.docids), parts, leading=(documents, joint.best)
+        joint.docids,
+        parts,
+        joint.blends,
+        units(snapshot, joint.docids, collapse=collapse),
+        parts,
+        leading=(documents, joint.best),
     )
     return Narrowed(joint.candidates, pool, dict(zip(scaled, joint.completed, strict=True)))
 
@@ -182,14 +192,16 @@ def step_by_step(
     weights: Mapping[str, float],
     documents: int,
     before: Pool | None = None,
+    *,
+    collapse: bool = True,
 ) -> Narrowed:
     """The same as `narrowed` for any legs, one after the other."""
-    narrowing = Narrowing(snapshot, proposals)
+    narrowing = Narrowing(snapshot, proposals, collapse=collapse)
     candidates = len(narrowing.docids)
     if before is not None:
         narrowing.learn(before)
     narrowing.run(query, snapshot, weights, documents)
-    pool = Pool.scored(snapshot, narrowing.docids, narrowing.least, weights)
+    pool = Pool.scored(snapshot, narrowing.docids, narrowing.least, weights, collapse=collapse)
     return Narrowed(candidates, pool, narrowing.completed)
 
 

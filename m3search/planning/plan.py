@@ -48,6 +48,7 @@ class Plan:
         fusion: how scores become one.
         max_ms: milliseconds after which the legs are not asked again; None: no limit.
         max_candidates: passages that the legs together may propose; None: no limit.
+        collapse: a document is one hit, by its best passage; else every passage is one, and "documents" are passages.
     """
 
     k: int
@@ -61,6 +62,7 @@ class Plan:
     fusion: Fusion = RAW
     max_ms: float | None = None
     max_candidates: int | None = None
+    collapse: bool = True
 
     @property
     def wanted(self) -> int:
@@ -118,6 +120,7 @@ class Plan:
         return {
             **{name: getattr(self, name) for name in ("k", "offset", "depth", "attempt", "rerank", "max_ms")},
             "max_candidates": self.max_candidates,
+            "collapse": self.collapse,
             "strategy": str(self.strategy),
             "fusion": {"kind": self.fusion.kind, "missing": self.fusion.missing},
             "weights": dict(self.weights),
@@ -131,8 +134,9 @@ class Plan:
     @property
     def title(self) -> str:
         """What is wanted, and how it is settled."""
+        what = "" if self.collapse else " passages"
         span = f"top {self.k:,}" if not self.offset else f"ranks {self.offset + 1:,} to {self.wanted:,}"
-        return f"{span}: {self.strategy}"
+        return f"{span}{what}: {self.strategy}"
 
     def tree(self) -> Tree:
         """The plan in words, a line a step."""

@@ -33,6 +33,7 @@ class Limits:
         depth: candidates of each leg; None: as many as are needed.
         max_ms: see `Plan`.
         max_candidates: see `Plan`.
+        collapse: see `Plan`.
 
     Raises:
         QueryError: one is out of range.
@@ -45,6 +46,7 @@ class Limits:
     depth: int | None = None
     max_ms: float | None = None
     max_candidates: int | None = None
+    collapse: bool = True
 
     def __post_init__(self) -> None:
         _check_whole("offset", self.offset, 0, "")
@@ -53,6 +55,8 @@ class Limits:
             _check_whole("depth", self.depth, 1, "")
         if self.max_candidates is not None:
             _check_whole("max_candidates", self.max_candidates, 1, "")
+        if not isinstance(self.collapse, bool):
+            raise QueryError(f"collapse is {self.collapse!r}: give True for documents, False for passages")
         if self.max_ms is not None and not (_is_number(self.max_ms) and self.max_ms > 0):
             raise QueryError(f"max_ms is {self.max_ms!r}: give a number of milliseconds above 0, or None for no limit")
 
@@ -126,6 +130,7 @@ def _planned(
         fusion=fusion,
         max_ms=limits.max_ms,
         max_candidates=limits.max_candidates,
+        collapse=limits.collapse,
     )
     if strategy is Strategy.BLEND and limits.depth is None:
         plan = dataclasses.replace(plan, attempt=attempt_for(first, plan.documents))
@@ -135,7 +140,7 @@ def _planned(
 def browsing(k: int, limits: Limits) -> Plan:
     """The plan where nothing is asked for but what is allowed."""
     check_k(k)
-    return Plan(k, {}, {}, 0, offset=limits.offset, strategy=Strategy.BROWSE)
+    return Plan(k, {}, {}, 0, offset=limits.offset, strategy=Strategy.BROWSE, collapse=limits.collapse)
 
 
 def check_k(k: int) -> None:

@@ -32,7 +32,7 @@ class Pool:
         docids: i64[n], distinct.
         parts: leg -> f64[n].
         scores: f64[n], the blend of the parts.
-        parents: i64[n], the first passage of each one's document, which no other document has.
+        parents: i64[n], the first passage of each one's document, which no other document has; see `units`.
         values: leg -> f64[n], what its score counts: the parts themselves where these are blended.
         leading: a number of documents, and what `best` is for it, where that is known.
     """
@@ -52,9 +52,12 @@ class Pool:
         docids: NDArray[np.int64],
         weights: Mapping[str, float],
         known: Sequence[Known] = (),
+        *,
+        collapse: bool = True,
     ) -> Self:
-        """Complete and blend."""
-        return cls.scored(snapshot, docids, complete(query, snapshot, docids, weights, known), weights)
+        """Complete and blend; see `Plan.collapse`."""
+        parts = complete(query, snapshot, docids, weights, known)
+        return cls.scored(snapshot, docids, parts, weights, collapse=collapse)
 
     @classmethod
     def scored(
@@ -63,13 +66,15 @@ class Pool:
         docids: NDArray[np.int64],
         parts: Mapping[str, NDArray[np.float64]],
         weights: Mapping[str, float],
+        *,
+        collapse: bool = True,
     ) -> Self:
         """Blend what is complete; without a leg that scores everything, only what scores above 0 matches."""
         scores = blend(parts, weights)
         if matches_only(weights) and not (kept := scores > 0).all():
             docids, scores = docids[kept], scores[kept]
             parts = {leg: values[kept] for leg, values in parts.items()}
-        return cls(docids, parts, scores, snapshot.parents(docids), parts)
+        return cls(docids, parts, scores, units(snapshot, docids, collapse=collapse), parts)
 
     @classmethod
     def fused(
@@ -80,10 +85,12 @@ class Pool:
         there: Mapping[str, NDArray[np.bool_]],
         weights: Mapping[str, float],
         fusion: Fusion,
+        *,
+        collapse: bool = True,
     ) -> Self:
         """Candidates by a fusion; `there` says leg by leg which of them, bool[n], it has a score of."""
         values = {leg: fusion.values(parts[leg], there[leg]) for leg in weights}
-        return cls(docids, parts, blend(values, weights), snapshot.parents(docids), values)
+        return cls(docids, parts, blend(values, weights), units(snapshot, docids, collapse=collapse), values)
 
     def best(self, documents: int) -> NDArray[np.intp]:
         """Positions of the best passages of the best `documents` documents, ordered by (-score, docid).
@@ -135,6 +142,11 @@ def _in_order(docids: NDArray[np.int64], scores: NDArray[np.float64]) -> bool:
     if not (before >= after).all():
         return False
     return bool(((before > after) | (docids[:-1] < docids[1:])).all())
+
+
+def units(snapshot: Snapshot, docids: NDArray[np.int64], *, collapse: bool) -> NDArray[np.int64]:
+    """i64[n], a number for what each passage's hit is: its document's first passage, or the passage itself."""
+    return snapshot.parents(docids) if collapse else docids
 
 
 def united(lists: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:

@@ -21,7 +21,7 @@ from m3search.planning.completion import complete
 from m3search.planning.first_stage import Stage, members, settle
 from m3search.planning.located import Located
 from m3search.planning.plan import Plan, Strategy
-from m3search.planning.pool import Pool
+from m3search.planning.pool import Pool, units
 from m3search.planning.shortlist import shortlist
 from m3search.planning.trace import Trace
 from m3search.storage import recall_of
@@ -267,9 +267,10 @@ def _with_earlier_pages(
     shown = earlier.pool.docids[earlier.places]
     docids = np.union1d(list_.pool.docids, shown)
     known = [*earlier.pool.known(docids), *list_.pool.known(docids)]
-    pool = Pool.of(query, snapshot, docids, plan.first, known)
+    pool = Pool.of(query, snapshot, docids, plan.first, known, collapse=plan.collapse)
     rest = list_.pool.docids[list_.places]
-    rest = rest[~np.isin(snapshot.parents(rest), snapshot.parents(shown))]
+    left = units(snapshot, rest, collapse=plan.collapse)
+    rest = rest[~np.isin(left, units(snapshot, shown, collapse=plan.collapse))]
     places = np.searchsorted(pool.docids, np.concatenate([shown, rest])[: plan.documents])
     return _List(pool, places, Located.of(snapshot, pool.docids[places]))
 
@@ -289,15 +290,16 @@ def _reranked(
     pool, late = list_.pool, plan.max_ms is not None and 1000 * (before - started) > plan.max_ms
     count = plan.k if late else plan.rerank_set
     ordered = list_.places
-    docids = _passages_of(pool.parents[ordered[:count]], snapshot, allowed)
+    docids = pool.parents[ordered[:count]]
+    docids = _passages_of(docids, snapshot, allowed) if plan.collapse else np.sort(docids)
     chosen = docids
     if plan.fusion.certified:
         chosen = shortlist(query, snapshot, docids, plan, pool.known(docids))
-        again = Pool.of(query, snapshot, chosen, plan.weights, pool.known(chosen))
+        again = Pool.of(query, snapshot, chosen, plan.weights, pool.known(chosen), collapse=plan.collapse)
     else:
         parts = complete(query, snapshot, chosen, plan.weights)
         there = {leg: np.ones(len(chosen), bool) for leg in plan.weights}
-        again = Pool.fused(snapshot, chosen, parts, there, plan.weights, plan.fusion)
+        again = Pool.fused(snapshot, chosen, parts, there, plan.weights, plan.fusion, collapse=plan.collapse)
     best = again.best(count)
     trace.estimated = len(ordered[:count]) if len(chosen) < len(docids) else 0
     trace.reranked = len(best)
@@ -316,7 +318,7 @@ def _browsed(snapshot: Snapshot, allowed: Allowed, plan: Plan, started: float) -
     """What is allowed, by id; nothing was asked, so everything scores 0."""
     assert plan.strategy is Strategy.BROWSE
     docids = members(snapshot, allowed)
-    docids = np.unique(snapshot.parents(docids))
+    docids = np.unique(units(snapshot, docids, collapse=plan.collapse))
     places, found = Located.ordered(snapshot, docids, np.zeros(len(docids)), plan.wanted)
     passages = docids[places]
     trace = Trace(

@@ -53,6 +53,6 @@ def shortlist(
         return docids
     # an estimate stands in the place of ColBERT's score, everything else is exact
     estimates = Known(leg.name, np.arange(len(docids)), leg.estimate(query, snapshot, docids))
-    pool = Pool.of(query, snapshot, docids, plan.weights, [*known, estimates])
+    pool = Pool.of(query, snapshot, docids, plan.weights, [*known, estimates], collapse=plan.collapse)
     chosen: NDArray[np.int64] = docids[np.isin(pool.parents, pool.parents[pool.best(kept)])]
     return chosen

@@ -75,6 +75,8 @@ def complete_jointly(
     weights: Mapping[str, float],
     documents: int,
     earlier: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
+    *,
+    collapse: bool = True,
 ) -> Joint:
     """Narrow and complete; a blend is sum(weight * score) / sum(weight), added up in the order of `weights`.
 
@@ -86,6 +88,7 @@ def complete_jointly(
         weights: of the blend, of these legs.
         documents: how many are wanted.
         earlier: docids i64[e] with their scores f64[legs, e], in the order of `weights`.
+        collapse: whether a document counts once, as its best passage.
     """
     from m3search.retrieval import joint_loop
 
@@ -108,7 +111,7 @@ def complete_jointly(
     known, known_scores = earlier or _NOTHING
     docids, scores, blends, best = joint_loop.complete_candidates(
         docids,
-        snapshot.parents(docids),
+        snapshot.parents(docids) if collapse else docids,
         places,
         np.concatenate([found.scores for found in lists]),
         np.array([0, *(len(found) for found in lists)]).cumsum(),
