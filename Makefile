@@ -19,7 +19,7 @@ test: $(BIN)/.dev-installed
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/pip install -q -c constraints-lowest.txt torch
-	$(VENV)-lowest/bin/pip install -q -c constraints-lowest.txt -e '.[mini,eval,parquet]' pytest pytest-timeout hypothesis
+	$(VENV)-lowest/bin/pip install -q -c constraints-lowest.txt -e '.[mini,eval,parquet,train]' pytest pytest-timeout hypothesis
 	$(VENV)-lowest/bin/python -m pytest
 
 # tests/crash at length: 1,000 kills, 1,000 sequences of changes; hours.

@@ -54,7 +54,7 @@ class PaddedBackbone:
         """
         self.device = find_device(device)
         torch_type = find_dtype(dtype, self.device)
-        self._model = _load(checkpoint).to(device=self.device, dtype=torch_type).eval()
+        self._model = load_modules(checkpoint).to(device=self.device, dtype=torch_type).eval()
         self.hidden = int(checkpoint.config["hidden_size"])
         self._pad_id = pad_id(checkpoint)
 
@@ -80,7 +80,12 @@ class PaddedBackbone:
         return states[mask]
 
 
-def _load(checkpoint: Checkpoint) -> Any:  # noqa: ANN401 - transformers is untyped here
+def load_modules(checkpoint: Checkpoint) -> Any:  # noqa: ANN401 - transformers is untyped here
+    """The modules of a checkpoint on the CPU, in the files' type, without a pooler.
+
+    Raises:
+        CheckpointError: as for `PaddedBackbone`.
+    """
     from safetensors import SafetensorError
 
     backbone: Any = getattr(importlib.import_module("transformers"), _CLASSES[checkpoint.config["model_type"]])
