@@ -22,7 +22,7 @@ _NO_OFFSETS = 4  # containers below which a bitmap with runs has no offsets
 _CONTAINER = 65_536
 _CONTAINER_BYTES = _CONTAINER // 8
 _LARGEST_ARRAY = 4096
-_WORTH_RUNS = 4  # times that runs must be smaller: then there are few in a container, and they are soon unpacked
+_WORTH_RUNS = 8  # times that runs must be smaller: then there are few in a container, and they are soon unpacked
 
 
 def packed_rows(rows: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
@@ -140,7 +140,9 @@ def _of_runs(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[n
     """A container of runs, as packed bits; a run of length n has n + 1 numbers."""
     if len(starts) == 1 and starts[0] == 0 and lengths[0] == _CONTAINER - 1:
         return np.full(_CONTAINER_BYTES, 255, np.uint8)
-    steps = np.zeros(_CONTAINER + 1, np.int8)
-    steps[starts] += 1
-    steps[starts + lengths + 1] -= 1
-    return np.packbits(np.cumsum(steps[:-1], dtype=np.int8).astype(bool), bitorder="little")
+    borders = np.empty(2 * len(starts) + 2, np.int64)
+    borders[0], borders[-1] = 0, _CONTAINER
+    borders[1:-1:2], borders[2:-1:2] = starts, starts + lengths + 1
+    inside = np.zeros(len(borders) - 1, bool)
+    inside[1::2] = True
+    return np.packbits(np.repeat(inside, np.diff(borders)), bitorder="little")  # ValueError: they overlap

@@ -70,9 +70,20 @@ class Column:
             )
 
     def same_as(self, other: Column) -> bool:
-        """Whether it has the same arrays."""
-        mine, theirs = self._arrays, other._arrays
-        return mine.keys() == theirs.keys() and all(np.array_equal(mine[part], theirs[part]) for part in mine)
+        """Whether it says the same, in whichever way it is written."""
+        values = (
+            _part(self._arrays, other._arrays, part) for part in ("bytes", "ends", "instants", "numbers", "rests")
+        )
+        sets = ((self.present_rows(), other.present_rows()), (self.unindexed_rows(), other.unindexed_rows()))
+        return (
+            all(values)
+            and all(np.array_equal(mine, theirs) for mine, theirs in sets)
+            and np.array_equal(self._sorted_pairs(), other._sorted_pairs())
+        )
+
+    def _sorted_pairs(self) -> NDArray[np.int64]:
+        rows, ordinals = self.pairs()
+        return np.sort(rows * (len(self.dictionary) + 1) + ordinals)
 
     @property
     def kind(self) -> Kind:
@@ -181,6 +192,10 @@ class Column:
         sets = [rows_of(self._set(number), self.documents) for number in range(_SETS, len(self._ends) - 1)]
         ordinals = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
         return np.concatenate([np.empty(0, np.int64), *sets]), ordinals
+
+
+def _part(mine: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]], part: str) -> bool:
+    return (part in mine) == (part in theirs) and (part not in mine or np.array_equal(mine[part], theirs[part]))
 
 
 class SegmentColumns(Mapping[str, Column]):

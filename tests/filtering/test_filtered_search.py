@@ -10,6 +10,7 @@ from scipy import sparse
 
 from m3search import Document, Encodings, Index
 from m3search.filtering import as_filter
+from m3search.planning import planner
 from m3search.storage import check_index, column_writer
 
 WORDS = "zip archive read write socket http json parse thread lock".split()
@@ -77,6 +78,7 @@ def test_every_leg_obeys_a_filter_also_after_deletes_and_merges(tmp_path_factory
     size = data.draw(st.sampled_from([7, 1000]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(column_writer, "MOST_BITMAPS", most_bitmaps)
+        patch.setattr(planner, "_FEW_ALLOWED", data.draw(st.sampled_from([0, 1000])))  # legs, or a score of all
         Index.build(documents, path, encoder=None, encodings=encodings, colbert="int8", segment_size=size).close()
         alive = {document.id: document for document in documents}
         with Index.open(path, mode="w", verify=True, merging="manual") as index:
@@ -128,3 +130,27 @@ def test_bm25_scores_of_a_filtered_search_are_those_of_the_whole_index(tmp_path)
         expected = [name for _, name in expected if int(name[1:]) % 3 == 1]
         hits = index.search(QUERY, COUNT, weights={"bm25": 1}, filter={"n": 1})
         assert hits.ids == expected
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+@pytest.mark.parametrize("few", [0, 1000])
+def test_there_are_always_k_hits_where_k_match(tmp_path, monkeypatch, kind, few):
+    monkeypatch.setattr(planner, "_FEW_ALLOWED", few)
+    count = 3000
+    many = [{"n": n * 7919 % count, "rare": n == 1234} for n in range(count)]
+    documents, encodings = corpus(many, passages=False)
+    options = {"encoder": None, "encodings": encodings, "segment_size": 1500, "dense": kind, "threads": 1}
+    with Index.build(documents, tmp_path / "i", **options) as index:
+        ranks = {name: place for place, (name, _) in enumerate(ranked(index, {"bm25": 1}, count))}
+        for below in (0, 1, 3, 30, 300, 1500, 3000):
+            allowed = {document.id for document in documents if document.metadata["n"] < below}
+            for k in (1, 10, 400):
+                for blend in BLENDS[:5]:
+                    hits = index.search(QUERY, k, weights=blend, filter={"n": {"lt": below}}, encodings=query())
+                    assert set(hits.ids) <= allowed
+                    if "dense" in blend:
+                        assert len(hits) == min(k, len(allowed)), (below, k, blend)
+                    if blend == {"bm25": 1}:
+                        expected = sorted((name for name in allowed if name in ranks), key=ranks.__getitem__)
+                        assert hits.ids == expected[:k]
+        assert index.search(QUERY, 10, weights={"dense": 1}, filter="rare=true", encodings=query()).ids == ["d1234"]
