@@ -1,0 +1,1 @@
+"""Lexical scores of a training batch in three ways."""
