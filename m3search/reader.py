@@ -182,7 +182,7 @@ class Reader:
             allowed, count = allowed_by(snapshot, ids, filter)
             wanted = Wanted(k, weights, limits, dense_effort=dense_effort, allowed=count, plan=plan)
             (prepared,) = self._prepare([query], [encodings], snapshot, wanted)
-            return answer(prepared, snapshot, allowed, started, explain=explain, spelling=self._spelling(explain))
+            return answer(prepared, snapshot, allowed, started, explain=explain, spelling=self._spelling())
 
     async def asearch(self, query: str | Encodings, k: int = 10, **options: Unpack[SearchOptions]) -> Hits:
         """`search`, on a thread of the event loop's executor."""
@@ -226,7 +226,7 @@ class Reader:
             allowed, count = allowed_by(snapshot, options.get("ids"), options.get("filter"))
             wanted = _wanted(k, options, count)
             (prepared,) = self._prepare([query], [options.get("encodings")], snapshot, wanted)
-            return Cursor(prepared, snapshot, allowed, explain=explain, spelling=self._spelling(explain))
+            return Cursor(prepared, snapshot, allowed, explain=explain, spelling=self._spelling())
 
     def search_batch(
         self,
@@ -255,7 +255,7 @@ class Reader:
         with self._reading() as snapshot:
             allowed, count = allowed_by(snapshot, options.get("ids"), options.get("filter"))
             jobs = self._prepare(asked, [None] * len(asked), snapshot, _wanted(k, options, count))
-            spelling = self._spelling(explain)
+            spelling = self._spelling()
 
             def run(job: Prepared) -> Hits:
                 return answer(job, snapshot, allowed, started, explain=explain, spelling=spelling)
@@ -339,10 +339,10 @@ class Reader:
             load_loops((*one.plan.first, *one.plan.weights), logger.warning)
         return prepared
 
-    def _spelling(self, wanted: bool) -> Spelling | None:
+    def _spelling(self) -> Spelling | None:
         """How tokens are written, where the encoder is there to say it."""
-        encoder = self._encoder if wanted else None
-        return None if encoder is None else Spelling(encoder.token, encoder.token_spans)
+        encoder = self._encoder
+        return None if encoder is None else Spelling(encoder.token, encoder.token_spans, encoder.tokens)
 
     @property
     def encoder(self) -> Encoder:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of text for people.")]
 
-_SNIPPET = 140
-
 
 def print_json(value: object) -> None:
     """One JSON value on standard output."""
@@ -88,12 +86,15 @@ def print_hits(hits: Hits, title: str) -> None:
 
 
 def _described(hit: Hit) -> Text:
-    """The id, and below it what the document begins with."""
+    """The id, and below it the title and the snippet, what counted in bold."""
     from rich.text import Text
 
-    words = " ".join(f"{hit.title} {hit.passage}".split())
-    snippet = words if len(words) <= _SNIPPET else f"{words[: _SNIPPET - 1].rstrip()}…"
-    return Text(hit.id, style="bold").append(f"\n{snippet}", style="not bold dim")
+    text = Text(hit.id, style="bold").append("\n")
+    if hit.title.strip():
+        text.append(" ".join(f"{hit.title} ".split()) + " ", style="not bold italic")
+    for number, part in enumerate(hit.snippet.marked("\0", "\0").split("\0")):
+        text.append(part, style="bold" if number % 2 else "not bold dim")
+    return text
 
 
 def readable_bytes(count: float) -> str:

@@ -343,6 +343,14 @@ class Encoder:
         """
         return self._tokenizer.spans(checked_texts(texts))
 
+    def tokens(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The ordinary tokens of a text: ids i64[t], which are columns of the lexical output, and places as `token_spans`.
+
+        Raises:
+            InputError: as for `encode`.
+        """
+        return self._tokenizer.pieces(checked_texts(texts))
+
     def token(self, token_id: int) -> str:
         """A token of the lexical output as text, for display; "" for an id that is none."""
         return self._tokenizer.token(token_id)

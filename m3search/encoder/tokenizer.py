@@ -16,7 +16,7 @@ from m3search.encoder.json_files import read_json
 from m3search.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -137,11 +137,17 @@ class TextTokenizer:
         Returns:
             Per text i64[t, 2], first character and one past the last; without special tokens, nothing is cut.
         """
-        spans: list[NDArray[np.int64]] = []
+        return [spans for _, spans in self._pieces(texts, ids=False)]
+
+    def pieces(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The tokens of a text, uncut and without special ones: ids i64[t], and their places as `spans` gives them."""
+        return list(self._pieces(texts, ids=True))
+
+    def _pieces(self, texts: Sequence[str], *, ids: bool) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         for start in range(0, len(texts), _SLICE):
-            encodings = self._encode(list(texts[start : start + _SLICE]), spans=True)
-            spans.extend(np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in encodings)
-        return spans
+            for encoding in self._encode(list(texts[start : start + _SLICE]), spans=True):
+                spans = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+                yield np.array(encoding.ids if ids else [], np.int64), spans
 
     def token(self, token_id: int) -> str:
         """A token as text, for display; "" for an id that is none."""

@@ -16,7 +16,8 @@ from m3search.errors import QueryError
 from m3search.planning.explanation import Explanation, HitExplanation, Spelling, explained
 from m3search.planning.plan import Strategy
 from m3search.planning.ranking import rank
-from m3search.records import Document, Hit, Hits, LazyHits
+from m3search.planning.snippets import snippet_of
+from m3search.records import Document, Hit, Hits, LazyHits, Snippet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,14 +45,13 @@ def answer(
         allowed: as legs get it.
         started: `time.perf_counter` at the user's call, for the statistics.
         explain: keep what an explanation needs.
-        spelling: how tokens are written, for explanations; None: as numbers.
+        spelling: how tokens are written, for explanations and snippets; None: as numbers.
     """
     if prepared.query is None and prepared.plan.strategy is not Strategy.BROWSE:
         return Hits([], _statistics={"seconds": time.perf_counter() - started})
     ranking = rank(prepared.query, snapshot, allowed, prepared.plan, prepared.encode_seconds)
     places = range(prepared.plan.offset, min(len(ranking), prepared.plan.wanted))
-    kept = prepared if explain else None
-    return page(ranking, snapshot, places, prepared.plan.offset, started, kept, spelling)
+    return page(ranking, snapshot, places, prepared.plan.offset, started, prepared, spelling, explain=explain)
 
 
 def page(
@@ -60,8 +60,10 @@ def page(
     places: Sequence[int],
     before: int,
     started: float,
-    explained_query: Prepared | None,
+    prepared: Prepared,
     spelling: Spelling | None,
+    *,
+    explain: bool,
 ) -> Hits:
     """Some documents of a ranking as hits.
 
@@ -71,19 +73,20 @@ def page(
         places: of the documents in the ranking, best first.
         before: how many better documents were shown before.
         started: see `answer`.
-        explained_query: query, if hits are to explain themselves.
+        prepared: what was asked.
         spelling: see `answer`.
+        explain: see `answer`.
     """
     hits: Sequence[Hit] = []
     if places:
-        maker = _Maker(ranking, snapshot, places, before, explained_query, spelling)
+        maker = _Maker(ranking, snapshot, places, before, prepared, spelling, explain=explain)
         hits = LazyHits([ranking.found.ids[at] for at in places], maker)
     seconds = time.perf_counter() - started
 
     def statistics() -> dict[str, Any]:
         return {**ranking.statistics, "seconds": seconds}
 
-    explanation = None if explained_query is None else Explanation.of(ranking, seconds)
+    explanation = Explanation.of(ranking, seconds) if explain else None
     return Hits(hits, str(ranking.guarantee), ranking.bound, ranking.kth_score, statistics, explanation)
 
 
@@ -96,15 +99,16 @@ class _Maker:
         snapshot: Snapshot,
         places: Sequence[int],
         before: int,
-        prepared: Prepared | None,
+        prepared: Prepared,
         spelling: Spelling | None,
+        *,
+        explain: bool,
     ) -> None:
         self._ranking = ranking
         self._places = places
         self._before = before
-        self._query = None if prepared is None else prepared.query
-        self._text = "" if prepared is None else prepared.text
-        self._explains = prepared is not None
+        self._query, self._text = prepared.query, prepared.text
+        self._explains = explain
         self._spelling = spelling
         self._snapshot = snapshot.acquire()
         weakref.finalize(self, snapshot.release)
@@ -120,6 +124,7 @@ class _Maker:
             spans[number],
             partial(self.document, at),
             partial(self.explain, at),
+            partial(self.snippet, at),
         )
 
     @cached_property
@@ -135,6 +140,13 @@ class _Maker:
     def document(self, at: int) -> Document:
         found = self._ranking.found
         return self._snapshot.document(self._snapshot.segments[found.owners[at]], int(found.numbers[at]))
+
+    def snippet(self, at: int, passage: str, start: int) -> Snippet:
+        """Of the hit's passage, whose text begins at `start` of the document's."""
+        segment = self._snapshot.segments[self._ranking.found.owners[at]]
+        row = int(self._ranking.passages[at]) - segment.base
+        weights = self._ranking.weights_of(at)
+        return snippet_of(passage, start, self._query, weights, self._snapshot, segment, row, self._spelling)
 
     def explain(self, at: int) -> HitExplanation:
         if not self._explains:

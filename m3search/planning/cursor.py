@@ -37,7 +37,7 @@ class Cursor:
         """Takes a query that is ready; `Index.cursor` makes one."""
         self._prepared = prepared
         self._allowed = allowed
-        self._explained = prepared if explain else None
+        self._explain = explain
         self._spelling = spelling
         self._seen: set[str | int] = set()  # ids of documents, or docids of passages
         self._before = prepared.plan.offset
@@ -73,7 +73,10 @@ class Cursor:
         assert self._ranking is not None
         places, self._ready = self._ready[:k], self._ready[k:]
         self._seen.update(self._names(places))
-        hits = page(self._ranking, self._snapshot, places, self._before, started, self._explained, self._spelling)
+        hits = page(
+            self._ranking, self._snapshot, places, self._before, started, self._prepared, self._spelling,
+            explain=self._explain,
+        )  # fmt: skip
         self._before += len(places)
         return hits
 

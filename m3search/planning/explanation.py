@@ -34,10 +34,12 @@ class Spelling(NamedTuple):
     Attributes:
         token: id -> text.
         spans: texts -> per text i64[t, 2], the characters of each ordinary token.
+        tokens: texts -> per text i64[t], the ids of these, and their characters.
     """
 
     token: Callable[[int], str]
     spans: Callable[[Sequence[str]], Sequence[NDArray[np.int64]]]
+    tokens: Callable[[Sequence[str]], Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from m3search.records.encodings import Encodings, lexical_matching_score
 from m3search.records.hits import Hit, Hits, LazyHits
 from m3search.records.identity import EncoderIdentity
 from m3search.records.passages import Passages
+from m3search.records.snippet import Snippet
 from m3search.records.token_codes import CODECS, TokenCodes, check_codec
 from m3search.records.tree import Tree
 from m3search.records.weights import LEGS, PRESETS, Weights, WeightsLike
@@ -25,6 +26,7 @@ __all__ = [
     "Hits",
     "LazyHits",
     "Passages",
+    "Snippet",
     "TokenCodes",
     "Tree",
     "Weights",

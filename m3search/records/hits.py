@@ -10,6 +10,7 @@ from typing import Any, Protocol, overload
 
 from m3search.errors import QueryError
 from m3search.records.document import Document
+from m3search.records.snippet import LENGTH, Snippet
 from m3search.records.tree import Tree
 
 
@@ -44,6 +45,7 @@ class Hit:
     span: tuple[int, int]
     _load: Callable[[], Document] = field(repr=False)
     _explain: Callable[[], Explained] | None = field(default=None, repr=False)
+    _cut: Callable[[str, int], Snippet] | None = field(default=None, repr=False)
     _document: Document | None = field(default=None, repr=False)
 
     @property
@@ -67,6 +69,17 @@ class Hit:
     def passage(self) -> str:
         """The part of the text that scored best: ``text[span[0]:span[1]]``."""
         return self.document.text[slice(*self.span)]
+
+    @property
+    def snippet(self) -> Snippet:
+        """The piece of the passage that counted most, with the words that did marked: ``str(hit.snippet)``.
+
+        BM25's terms are marked, and the encoder's tokens where it is loaded.
+        """
+        if self._cut is None:
+            text, start = self.passage, self.span[0]
+            return Snippet(text[:LENGTH], (start, start + len(text[:LENGTH])), cut=(False, len(text) > LENGTH))
+        return self._cut(self.passage, self.span[0])
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -93,6 +106,7 @@ class Hit:
             "title": self.title,
             "text": self.text,
             "span": list(self.span),
+            "snippet": str(self.snippet),
             "metadata": _plain(self.metadata),
         }
 
@@ -230,6 +244,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON-like values
 
 def _html_row(hit: Hit, legs: Sequence[str]) -> str:
     numbers = "".join(f"<td>{value:.4f}</td>" for value in [hit.score, *(hit.parts[leg] for leg in legs)])
-    text = html.escape(hit.passage[:240])
+    text = hit.snippet.html()
     body = f"<b>{html.escape(hit.title)}</b><br>{text}" if hit.title else text
     return f"<tr><td>{hit.rank}</td>{numbers}<td>{html.escape(hit.id)}</td><td>{body}</td></tr>"

@@ -96,7 +96,7 @@ def test_tokens_are_written_as_the_encoder_writes_them(snapshot_of):
             made.append(np.array(list(zip(starts, ends, strict=True)) if text else np.empty((0, 2)), np.int64))
         return made
 
-    spelling = Spelling(lambda token: f"<{token}>", spans)
+    spelling = Spelling(lambda token: f"<{token}>", spans, lambda _: [])
     labels = set()
     for _ in range(40):
         query = random_query(rng)

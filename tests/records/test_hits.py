@@ -113,6 +113,7 @@ def test_json_has_everything():
                 "title": "T",
                 "text": "text",
                 "span": [0, 4],
+                "snippet": "text",
                 "metadata": {"a": [1, {"b": None}]},
             }
         ],
