@@ -144,10 +144,10 @@ class ColumnWriter:
             inside = rows < len(places)
             rows, ordinals = places[rows[inside]], ordinals[inside]
             rows, ordinals = rows[rows >= 0], ordinals[rows >= 0]
-            used = np.unique(ordinals)
             values = column.dictionary.values()
-            codes = np.zeros(len(values), np.uint32)
-            for ordinal in used.tolist():
+            codes, used = np.zeros(len(values), np.uint32), np.zeros(len(values), bool)
+            used[ordinals] = True
+            for ordinal in np.flatnonzero(used).tolist():
                 codes[ordinal] = field.values.setdefault(values[ordinal], len(field.values))
             field.documents.frombytes(rows.astype(np.uint32).tobytes())
             field.codes.frombytes(codes[ordinals].tobytes())
@@ -212,7 +212,7 @@ def _written(field: _Field, documents: int) -> tuple[FieldType, dict[str, NDArra
     ordinals, made = dictionary_arrays(kind, values)
     pairs = np.unique(ordinals[codes] * documents + rows) if len(rows) else np.empty(0, np.int64)
     own, rows = np.divmod(pairs, max(documents, 1))  # by value, then by document; each once
-    many = len(np.unique(rows)) < len(rows)
+    many = bool(len(rows)) and int(np.bincount(rows).max()) > 1
     present, unindexed = (np.unique(np.frombuffer(some, np.uint32)) for some in (field.present, field.unindexed))
     sets: list[NDArray[Any]] = [present, unindexed]
     if kind is Kind.BOOLEAN or (kind is Kind.STRING and len(values) <= MOST_BITMAPS):
