@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-filters bench-encode bench-gpu-encode bench-sparse-memory lint heads clean
+.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-filters bench-encode bench-gpu-encode bench-sparse-memory bench-train-memory lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -94,6 +94,10 @@ bench-encode: $(VENV)-bench-encode/bin/.installed
 # The same on a GPU; says so where there is none.
 bench-gpu-encode: $(VENV)-bench-encode/bin/.installed
 	$(VENV)-bench-encode/bin/python benchmarks/gpu_encode.py
+
+# Three ways to score a training batch lexically; some minutes and up to 9 GB of memory.
+bench-train-memory: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/train_memory.py
 
 # Four ways to make lexical weights; the figures of docs/sparse-memory.md.
 bench-sparse-memory: $(BIN)/.dev-installed

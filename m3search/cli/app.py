@@ -21,10 +21,12 @@ from m3search.cli.evaluate import evaluate
 from m3search.cli.facets import facets
 from m3search.cli.info import info
 from m3search.cli.merge import merge
+from m3search.cli.mine import mine
 from m3search.cli.rebuild import rebuild
 from m3search.cli.search import search
 from m3search.cli.snapshot import snapshot
 from m3search.cli.terminal import complain
+from m3search.cli.train import train
 from m3search.cli.warm import warm
 from m3search.errors import M3SearchError, M3SearchWarning
 
@@ -36,7 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, rebuild, search, facets, info, add, delete, merge, compact, check, snapshot, demo, doctor, warm):
+for command in (build, rebuild, search, facets, info, add, delete, merge, compact, check, snapshot):
+    app.command()(command)
+for command in (train, mine, demo, doctor, warm):
     app.command()(command)
 app.command("eval")(evaluate)
 

@@ -91,7 +91,7 @@ def load_modules(checkpoint: Checkpoint) -> Any:  # noqa: ANN401 - transformers 
     backbone: Any = getattr(importlib.import_module("transformers"), _CLASSES[checkpoint.config["model_type"]])
     where = checkpoint.weights[0]
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model, report = backbone.from_pretrained(
                 checkpoint.folder,
                 add_pooling_layer=False,
@@ -116,7 +116,7 @@ def load_modules(checkpoint: Checkpoint) -> Any:  # noqa: ANN401 - transformers 
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No progress bar and no warnings from transformers in here; its settings come back afterwards."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

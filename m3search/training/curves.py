@@ -44,13 +44,18 @@ def _plot(rows: Sequence[Mapping[str, Any]], others: Sequence[str], path: Path) 
     figure = Figure(figsize=(8, 3.2 * (1 + bool(measured))), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(1 + bool(measured), squeeze=False)[:, 0]
-    drawn = (("loss", *(name for name in others if name not in measured)), measured)
+    drawn = (
+        [name for name in ("loss", *others) if name not in measured and any(name in row for row in rows)],
+        measured,
+    )
     for axis, names in zip(axes, drawn, strict=False):
         for name in names:
             points = [(row["step"], row[name]) for row in rows if name in row]
             axis.plot(
                 *zip(*points, strict=True), label=name.removeprefix("eval "), marker="." if len(points) < 30 else ""
             )
+        if not names:
+            continue
         axis.set_xlabel("step")
         axis.legend(fontsize="small")
         axis.grid(alpha=0.3)

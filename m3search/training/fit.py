@@ -161,10 +161,10 @@ def fit(
     if importlib.util.find_spec("accelerate") is None:
         raise MissingExtraError("accelerate", "train", "training")
     from m3search.encoder.encoder import locate
-    from m3search.training.losses import Losses
+    from m3search.training.losses import losses_of
 
     training = replace(training or Training(), **changes)
-    losses = losses or _losses(training, Losses)
+    losses = losses or losses_of(None, heads_only=training.heads_only)
     sets = read_sets([data] if isinstance(data, (str, Path)) else data)
     output = Path(output)
     checkpoint = locate(model, revision)
@@ -176,15 +176,6 @@ def fit(
     started = time.monotonic()
     result = run(checkpoint, sets, output, training, losses, last=last, progress=progress)
     return replace(result, seconds=time.monotonic() - started)
-
-
-def _losses(training: Training, kind: type[Losses]) -> Losses:
-    """The paper's loss, or what a single head can learn from."""
-    if training.heads_only == ("lexical",):
-        return kind(dense=0, lexical=1, colbert=0, ensemble=0, distil=False)
-    if training.heads_only == ("colbert",):
-        return kind(dense=0, lexical=0, colbert=1, ensemble=0, distil=False)
-    return kind()
 
 
 def _check_learning(training: Training, losses: Losses) -> None:

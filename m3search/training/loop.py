@@ -221,7 +221,7 @@ def _arguments(output: Path, training: Training, batches: Batches, progress: boo
         save_strategy="no" if training.save_every is None else "steps",
         save_steps=training.save_every or 500,
         save_total_limit=training.keep,
-        logging_steps=training.log_every,
+        logging_steps=min(training.log_every, max(1, steps)),
         disable_tqdm=not (progress and sys.stderr.isatty()),
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,

@@ -10,7 +10,7 @@ Self-distillation pulls each of the three towards the ensemble, a teacher's scor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +142,52 @@ class Losses:
             one = cross_entropy(scores.masked_fill(hidden, _NEVER), first + place, reduction="none")
             total = total + (target[:, place] * one).mean()
         return total
+
+
+def losses_of(
+    terms: str | None,
+    *,
+    heads_only: Collection[str] | None = None,
+    distil: bool = True,
+    teacher: str = "kl",
+    temperature: float = 0.02,
+) -> Losses:
+    """Losses by what a user writes.
+
+    Args:
+        terms: "dense=1,lexical=0.1"; those left out weigh 0. None: the paper's, or where a single head learns its own.
+        heads_only: the heads that learn; None: everything.
+        distil: as in `Losses`; it has no part where a single score is trained.
+        teacher: as in `Losses`.
+        temperature: as in `Losses`.
+
+    Raises:
+        InputError: no such term, or a weight that is none.
+    """
+    if terms is None:
+        weights = dict(_ALONE) if heads_only is not None and len(set(heads_only)) == 1 else {}
+        weights.update(dict.fromkeys(heads_only or (), 1.0) if weights else {})
+    else:
+        weights = dict(_ALONE) | _weights(terms)
+    several = not weights or bool(weights["ensemble"]) or sum(weight > 0 for weight in weights.values()) > 1
+    return Losses(**weights, distil=distil and several, teacher=teacher, temperature=temperature)  # type: ignore[arg-type]
+
+
+_ALONE = dict.fromkeys((*PARTS, "ensemble"), 0.0)
+
+
+def _weights(terms: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for part in terms.split(","):
+        name, _, value = part.partition("=")
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = math.nan
+        if name.strip() not in _ALONE or math.isnan(weight):
+            raise InputError(f"{part.strip()!r} is no weight of a loss: write {'=1,'.join(_ALONE)}=1, or some of them")
+        found[name.strip()] = weight
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from m3search.encoder.head import COLBERT, SPARSE
+from m3search.encoder.padded import quiet_transformers
 from m3search.encoder.settings import OWN_FILE
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def save_checkpoint(model: TrainedModel, checkpoint: Checkpoint, folder: Path) -
         if source.is_file():
             shutil.copyfile(source, folder / name)
     shutil.copyfile(checkpoint.tokenizer, folder / "tokenizer.json")
-    model.backbone.save_pretrained(folder)
+    with quiet_transformers():
+        model.backbone.save_pretrained(folder)
     for name, layer in ((SPARSE, model.sparse_linear), (COLBERT, model.colbert_linear)):
         state = {key: value.detach().float().cpu().contiguous() for key, value in layer.state_dict().items()}
         torch.save(state, folder / f"{name}.pt")

@@ -17,7 +17,7 @@ COMMANDS = typer.main.get_command(app).commands
 
 def test_the_commands_are_those_that_are_promised():
     assert set(COMMANDS) == set(
-        "build rebuild add delete merge compact check snapshot search facets eval info demo doctor warm".split()
+        "build rebuild add delete merge compact check snapshot search facets eval info demo doctor warm train mine".split()
     )
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from m3search.errors import InputError
-from m3search.training.losses import Losses
+from m3search.training.losses import Losses, losses_of
 
 Q, GROUP = 3, 2
 
@@ -125,3 +125,15 @@ def test_without_the_batch_only_the_own_passages_count(batch):
 def test_losses_that_cannot_be(settings, message):
     with pytest.raises(InputError, match=message):
         Losses(**settings)
+
+
+def test_losses_as_a_user_writes_them():
+    off = {"dense": 0, "lexical": 0, "colbert": 0, "ensemble": 0}
+    assert losses_of(None) == Losses()
+    assert losses_of(None, heads_only=("lexical", "colbert")) == Losses()
+    assert losses_of(None, heads_only=("lexical",)) == Losses(**off | {"lexical": 1}, distil=False)
+    assert losses_of("dense=1,lexical=0.1") == Losses(**off | {"dense": 1, "lexical": 0.1})
+    assert losses_of("dense=1", distil=True).outputs == {"dense"}
+    for text in ("sparse=1", "dense=a", "dense"):
+        with pytest.raises(InputError, match="is no weight of a loss: write dense=1,lexical=1,colbert=1,ensemble=1"):
+            losses_of(text)
