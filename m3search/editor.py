@@ -160,7 +160,12 @@ class Editor(Reader):
                     f"the changes are stored, but merging failed: {error}", M3SearchWarning, stacklevel=4
                 )  # of `add`'s or the block's caller
             finally:
-                self.refresh()
+                self._go_over(storage)
+
+    def _go_over(self, storage: IndexWriter) -> None:
+        """Answer from what was committed; where the store has failed, from what is open."""
+        with contextlib.suppress(*((StorageError,) if storage.failed else ())):  # it would hide what has failed
+            self.refresh()
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[IndexWriter]:
@@ -172,6 +177,7 @@ class Editor(Reader):
         with self._changing:
             self._changer = threading.get_ident()
             try:
+                self._writer.check()
                 yield self._writer
             finally:
                 self._changer = None
@@ -195,7 +201,7 @@ class Editor(Reader):
             try:
                 return merge_all(storage, policy)
             finally:
-                self.refresh()
+                self._go_over(storage)
 
     def compact(self, *, progress: bool = False) -> Compacted:
         """Give back the disk that the store no longer uses: bytes before and after. It takes mode "w".
@@ -219,7 +225,7 @@ class Editor(Reader):
                 with progress_bar(keys_of(storage), enabled=progress, what="compacting") as advance:
                     return compact(storage, advance)
             finally:
-                self.refresh()
+                self._go_over(storage)
 
     def add(
         self, docs: Documents, encodings: Iterable[Encodings] | Encodings | None = None, *, on_error: str = "raise"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from m3search.storage.index_writer import IndexWriter
 
 _BYTES_A_TRANSACTION = 64 * 2**20
-_ROOM = 2**20
+_ROOM = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,7 @@ def compact(writer: IndexWriter, progress: Callable[[int], None] = lambda _: Non
         CorruptionError: the store is damaged; it stays as it is.
         StorageError: the disk has no room for the new store beside the old one, or is failing; the old one stays.
     """
-    if writer.failed:
-        raise StorageError(f"a commit to {writer.path} failed before: close this writer and open the index again")
+    writer.check()
     writer.collect()
     sizes = writer.environment.info()
     _check_room(writer.path, sizes["live"] + sizes["live"] // 32 + _ROOM)

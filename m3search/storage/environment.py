@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import lmdb
 
 from m3search.errors import ClosedError, CorruptionError, IndexNotFoundError, StorageError
-from m3search.storage.directory import make_directory, sync_directory
+from m3search.storage.directory import make_directory, reason, sync_directory
 from m3search.storage.free_list import free_list
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _LOCK_FILE = "lock.mdb"
 _MAP_SIZE = 2**30 if os.name == "nt" else 256 * 2**30  # Windows allocates the whole map on the disk, others a hole
 _MAP_TIMES = 1 if os.name == "nt" else 8  # of the file, where that is more
 _MAX_READERS = 1024
+_LOCK_BYTES = 64 * (_MAX_READERS + 2)  # LMDB 0.9 gives a reader a line of the cache, and its own fields two
 _META_PAGES = 2
 _SMALLEST_PAGE = 4096
 _ROOM = 2**20
@@ -122,6 +123,8 @@ class Environment:
         # a process that may write opens for writing at once: LMDB cannot open a second time when a writer comes later
         writable = os.access(path, os.W_OK) and (not data.exists() or os.access(data, os.W_OK))
         locked = writable or os.access(lock, os.W_OK)
+        if writable:
+            _reserve(lock)
         # a map cannot grow while this process reads, and costs nothing but addresses
         map_size = max(_MAP_SIZE, _MAP_TIMES * size)
         try:
@@ -192,6 +195,11 @@ class Environment:
         with _open_lock:
             try:
                 transaction = self._begin(self.env)
+            except lmdb.PanicError as error:
+                raise StorageError(
+                    f"the store {self.path} failed in the midst of a commit; what is open stays readable: "
+                    f"close the index everywhere in this process, then open it again"
+                ) from error
             except lmdb.Error as error:
                 raise StorageError(f"cannot read the store {self.path}: {error}") from error
             self.users += 1
@@ -399,6 +407,30 @@ class Environment:
                 self._env = None
                 if _open.get(self.key) is self:
                     del _open[self.key]
+
+
+def _reserve(lock: Path) -> None:
+    """Take the disk that LMDB's table of readers needs: it is mapped and written, which on a full disk is a SIGBUS.
+
+    No environment of this process has it open: to close another descriptor of it would give up LMDB's locks.
+
+    Raises:
+        StorageError: the disk is full or failing.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        try:
+            status = os.fstat(descriptor)
+            if status.st_size < _LOCK_BYTES or status.st_blocks * 512 < _LOCK_BYTES:
+                os.posix_fallocate(descriptor, 0, _LOCK_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(
+            f"cannot open the store {lock.parent}: {reason(error, lock.parent, _LOCK_BYTES)}; make room and try again"
+        ) from error
 
 
 def _forked(path: Path) -> str:

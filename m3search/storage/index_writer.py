@@ -136,6 +136,15 @@ class IndexWriter:
         """Whether a commit or an fsync has failed, so that nothing more can be trusted to reach the disk."""
         return self._failed or self.directory.failed
 
+    def check(self) -> None:
+        """Make sure that nothing has failed.
+
+        Raises:
+            StorageError: something has.
+        """
+        if self.failed:
+            raise StorageError(f"a commit to {self.path} failed before: close this writer and open the index again")
+
     @contextlib.contextmanager
     def commit(self, *, deletes: bool = False, needed: int = 0) -> Iterator[Any]:
         """A write transaction, durable when its block ends; see `Environment.write`.
@@ -147,8 +156,7 @@ class IndexWriter:
         Raises:
             StorageError: it failed, or one failed before, or an fsync of a segment file.
         """
-        if self.failed:
-            raise StorageError(f"a commit to {self.path} failed before: close this writer and open the index again")
+        self.check()
         self.environment.check_room(needed)
         try:
             with self.environment.write(deletes=deletes, needed=needed) as transaction:

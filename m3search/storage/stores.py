@@ -11,7 +11,6 @@ folder loses its name before anything in it is removed, so that nobody opens a p
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -70,10 +69,7 @@ def remove_old_stores(path: Path) -> None:
         except OSError:  # on Windows while somebody has it open; the next writer tries again
             break
         names.append(gone)
-    if names:
-        with contextlib.suppress(OSError):  # what comes back after a crash goes again
-            sync_directory(path)
-    for name in names:
+    for name in names:  # what comes back after a crash goes again
         shutil.rmtree(path / name, ignore_errors=True)
 
 

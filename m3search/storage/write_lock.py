@@ -6,6 +6,7 @@ Imports errors and filelock. Invariant: the system releases a dead holder's lock
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -44,7 +45,7 @@ class WriteLock:
             if create:
                 make_directory(self._path)
             self._lock.acquire(timeout=0)
-            (self._path / HOLDER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            self._say_who()
         except filelock.Timeout as error:
             raise LockedError(f"{self._path} is being written by {self._holder()}: wait for it, or end it") from error
         except OSError as error:
@@ -52,6 +53,13 @@ class WriteLock:
             raise StorageError(
                 f"cannot write to {self._path}: {error.strerror}; name a path that can be written"
             ) from error
+
+    def _say_who(self) -> None:
+        try:
+            (self._path / HOLDER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:  # it is held, and what frees the disk may begin
+                raise
 
     def _holder(self) -> str:
         try:

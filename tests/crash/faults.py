@@ -1,17 +1,22 @@
-"""A twin of the directory's system calls that fails at one of them: what a full or failing disk does to segment files."""
+"""A twin of the directory's system calls that fails at one of them: what a full or failing disk does to our own files.
+
+LMDB's calls are its own: `test_system_calls.py` has these.
+"""
 
 import contextlib
 import errno
 import os
+import signal
+import types
 from pathlib import Path
 
-from m3search.storage import directory
+from m3search.storage import directory, stores
 
 ERRORS = {"full": errno.ENOSPC, "failing": errno.EIO}
 
 
 class Faults:
-    """Counts the calls that write, sync and rename segment files; the one at `point` fails.
+    """Counts the calls that write, sync and rename files and folders; at the one at `point` it fails, or is killed.
 
     Attributes:
         seen: names of the calls so far.
@@ -25,6 +30,8 @@ class Faults:
         """Note a call; raise if it is the one that fails."""
         self.seen.append(name)
         if len(self.seen) - 1 == self.point:
+            if self.kind == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             number = ERRORS.get(self.kind, errno.ENOSPC)
             raise OSError(number, os.strerror(number), str(path))
 
@@ -81,13 +88,23 @@ def faulty(faults):
         return FaultyFile(open_(path, mode), faults)
 
     def renamed(path, target):
-        if path.name.endswith(".part"):
+        if path.name.endswith(".part") or Path(target).name.endswith(".gone"):
             faults.strike("rename", path)
         return rename(path, target)
 
-    system = directory.os
+    def removed(path, missing_ok=False):
+        faults.strike("unlink", path)
+        return unlink(path, missing_ok=missing_ok)
+
+    def removed_tree(path, ignore_errors=False):
+        faults.strike("rmtree", path)
+        return shutil_.rmtree(path, ignore_errors=ignore_errors)
+
+    system, unlink, shutil_ = directory.os, Path.unlink, stores.shutil
     directory.os, Path.open, Path.rename = FaultySystem(faults), opened, renamed
+    if faults.kind == "kill":  # what goes wrong in removing is no failure, and is tried again
+        Path.unlink, stores.shutil = removed, types.SimpleNamespace(rmtree=removed_tree)
     try:
         yield faults
     finally:
-        directory.os, Path.open, Path.rename = system, open_, rename
+        directory.os, Path.open, Path.rename, Path.unlink, stores.shutil = system, open_, rename, unlink, shutil_

@@ -1,6 +1,6 @@
 """Kills writers at random moments and holds what is left to a dict: nothing acknowledged is lost, nothing deleted comes back.
 
-    python tests/crash/killing.py FOLDER KILLS SEED
+    PYTHONPATH=tests python tests/crash/killing.py FOLDER KILLS SEED
 
 Each round forks a process that changes the index and says over a pipe what it is about to do and what was acknowledged; it is
 killed some milliseconds later. Another fork then opens what is left, reads every byte and compares it with the dict. The one
@@ -12,24 +12,19 @@ import json
 import os
 import random
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from forks import fork, in_a_fork, kill, prepare
 from live_model import build, check, given
 
-import m3search.indexing.builder
-import m3search.indexing.writer  # noqa: F401
-from m3search import Index, retrieval
-from m3search.errors import M3SearchError
+from m3search import Index
 
 NAMES = [f"d{number:03}" for number in range(60)]
-KINDS = ["add", "upsert", "delete", "block", "merge", "snapshot", "build"]
-CHANCES = [6, 6, 5, 4, 2, 1, 1]
+KINDS = ["add", "upsert", "delete", "block", "merge", "compact", "snapshot", "build"]
+CHANCES = [6, 6, 5, 4, 2, 2, 1, 1]
 
 
 def next_operation(rng, model, version):
@@ -70,6 +65,8 @@ def perform(index, path, kind, what):
         index.delete(what)
     elif kind == "merge":
         index.merge(len(what) * 4)
+    elif kind == "compact":
+        index.compact()
     elif kind == "snapshot":
         index.save(path.with_name(f"copy-{time.time_ns()}"))
     else:
@@ -101,6 +98,8 @@ def judge(path, models):
             with Index.open(copy, verify=True) as index:
                 len(index)
         shutil.rmtree(copy)
+    stores = [entry for entry in path.glob("store*") if not entry.name.endswith((".part", ".gone"))]
+    assert len(stores) <= 2, stores
     with Index.open(path, verify=True) as index:
         held = {document.id: document.metadata["version"] for document in index}
         if held not in models:
@@ -110,38 +109,16 @@ def judge(path, models):
     return models.index(held)
 
 
-def in_a_fork(action):
-    """What an action ends with: minus the signal, or its exit code."""
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            code = action() or 0
-        except M3SearchError as error:
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        finally:
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
 def kill_one(path, model, rng, seed):
     """A writer that is killed: what it had begun, and the models that the index may hold now."""
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        try:
-            change(path, model, seed, writing)
-        finally:
-            os._exit(98)
+    child = fork(lambda: (os.close(reading), change(path, model, seed, writing)))
     os.close(writing)
     with os.fdopen(reading) as lines:
         assert json.loads(lines.readline()) == ["open"]
         time.sleep(rng.uniform(0, 0.3))
-        os.kill(child, signal.SIGKILL)
+        kill(child)
         said = [json.loads(line) for line in lines if line.endswith("\n")]
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, "the writer ended by itself"
     begun, done = None, 0
     for line in said:
         if line[0] == "begin":
@@ -156,8 +133,7 @@ def main(folder, kills, seed):
     """Prints what became of every kill, as one line of JSON."""
     rng = random.Random(seed)
     path = Path(folder) / "i"
-    retrieval.warm()  # once, and not in every fork
-    given([("a", 0)])
+    prepare()
     model = dict.fromkeys(NAMES[:20], 0)
     assert in_a_fork(lambda: build(path, model.items(), segment_size=8)) == 0
     totals, during = Counter(), Counter()

@@ -1,20 +1,20 @@
 """Any sequence of changes against a dict and brute force: what is asked of an index is what the dict says."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from live_model import build, check, given
+from running import CHUNK, LONG, note
 
 from m3search import Index
 from m3search.errors import DocumentError, InputError
 
-LONG = bool(os.environ.get("M3SEARCH_TORTURE"))
+EXAMPLES, STEPS = (50, 200) if LONG else (50, 30)
 NAMES = st.lists(st.sampled_from([f"d{number:02}" for number in range(24)]), min_size=1, max_size=8, unique=True)
 
 
@@ -102,6 +102,10 @@ class LiveIndex(RuleBasedStateMachine):
         assert self.index.info()["deleted"] == 0
 
     @rule()
+    def compact(self):
+        self.index.compact()
+
+    @rule()
     def refresh(self):
         self.reader.refresh()
         self.read = dict(self.model)
@@ -125,10 +129,19 @@ class LiveIndex(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-LiveIndex.TestCase.settings = settings(
-    max_examples=1000 if LONG else 25,
-    stateful_step_count=200 if LONG else 25,
+@seed(CHUNK)
+@settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
     deadline=None,
+    database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-test_any_sequence_of_changes = LiveIndex.TestCase
+class AnySequence(LiveIndex):
+    """With as many and as long ones as are wanted; another seed for every chunk."""
+
+
+@pytest.mark.timeout(7200 if LONG else 600)
+def test_any_sequence_of_changes():
+    run_state_machine_as_test(AnySequence)
+    note(sequences=EXAMPLES, wrong=0)
