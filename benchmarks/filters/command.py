@@ -82,7 +82,7 @@ def _measured(documents: int, dim: int, args: argparse.Namespace) -> dict[str, A
     versions = {}
     try:
         say("building ours")
-        with build_ours(collection, folder / "flat") as flat:
+        with build_ours(collection, folder / "flat", dense="flat") as flat:
             contestants.append(Ours("m3search, flat", flat, BLENDS["dense"], width, "exhaustive and exact"))
             segments = flat.info()["segments"]
             if documents <= PEERS_UP_TO:
