@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SETS = 2  # bitmaps before those of the values: who has the field, and whose values are not indexed
+_KEPT = 16
 _FEW = 4  # ordinals that are sooner compared one by one than looked up
 
 
@@ -53,6 +54,7 @@ class Column:
             raise CorruptionError(f"{where} lacks {error}: restore the index or build it again") from error
         self._ordinals: NDArray[Any] | None = arrays.get("ordinals")
         self._starts: NDArray[np.int64] | None = arrays.get("starts")
+        self._unpacked: dict[int, NDArray[np.uint8]] = {}
         self._check()
 
     def _check(self) -> None:
@@ -91,7 +93,14 @@ class Column:
         return self.type.kind
 
     def _set(self, number: int) -> NDArray[np.uint8]:
-        return unpacked(self._bitmaps[self._ends[number] : self._ends[number + 1]], self.documents, self._where)
+        """One of the bitmaps, not to be written to; the last few are kept, since filters ask for the same values again."""
+        found = self._unpacked.get(number)
+        if found is None:
+            found = unpacked(self._bitmaps[self._ends[number] : self._ends[number + 1]], self.documents, self._where)
+            if len(self._unpacked) >= _KEPT:
+                self._unpacked = {}
+            self._unpacked[number] = found
+        return found
 
     def present(self) -> NDArray[np.uint8]:
         """Who has the field."""
@@ -114,6 +123,8 @@ class Column:
             return self._of_ordinals(self._ordinals, found)
         if self._starts is not None:
             return self._of_lists([(ordinal, ordinal + 1) for ordinal in found])
+        if len(found) == 1:
+            return self._set(_SETS + found[0])
         made: NDArray[np.uint8] = np.zeros(-(-self.documents // 8), np.uint8)
         for ordinal in found:
             made |= self._set(_SETS + ordinal)

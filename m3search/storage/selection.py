@@ -136,7 +136,7 @@ class _Evaluation:
         self._count = segment.info.documents
 
     def of(self, node: Bound) -> NDArray[np.uint8]:
-        """Packed bits of documents, as an array of its own."""
+        """Packed bits of documents, not to be written to."""
         if isinstance(node, And):
             return self._and(node.parts)  # type: ignore[arg-type]
         if isinstance(node, Or):
@@ -150,15 +150,18 @@ class _Evaluation:
         return self._nothing()
 
     def _and(self, parts: Sequence[Bound]) -> NDArray[np.uint8]:
-        found = everything(self._count)
-        for part in parts:
-            found &= self.of(part)
+        if not parts:
+            return everything(self._count)
+        found = self.of(parts[0])
+        for part in parts[1:]:
             if not found.any():
                 break
+            found = found & self.of(part)
         return found
 
     def _clause(self, node: Values | Interval | Exists) -> NDArray[np.uint8]:
-        column = self._snapshot.column(self._segment, node.field)
+        columns = self._segment.columns
+        column = columns.get(node.field) if columns is not None else None
         if column is None:
             return self._nothing()
         if isinstance(node, Values):
