@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-filters bench-encode bench-gpu-encode bench-sparse-memory bench-train-memory lint heads clean
+.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-live bench-filters bench-encode bench-gpu-encode bench-sparse-memory bench-train-memory lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -87,6 +87,10 @@ $(VENV)-bench-filters/bin/.installed: pyproject.toml benchmarks/filters/peers.tx
 	$(VENV)-bench-filters/bin/pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(VENV)-bench-filters/bin/pip install -q -c constraints.txt -e . -r benchmarks/filters/peers.txt
 	@touch $@
+
+# A live index: what commits cost, searches over what changes leave, how soon a follower sees them; the figures of docs/live.md.
+bench-live: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/live.py
 
 # The encoder beside FlagEmbedding and ONNX Runtime, on models in BGE-M3's shape with random weights: an hour or more.
 bench-encode: $(VENV)-bench-encode/bin/.installed

@@ -101,7 +101,8 @@ class Editor(Reader):
                     return False
                 newer = fresh.manifest.generation != snapshot.manifest.generation
                 if environment is old and not newer:
-                    self._seen = transaction
+                    # not `transaction`: LMDB shows a commit there before those who begin to read are given it
+                    self._seen = fresh.transaction
                     fresh.release()
                     return False
             with self._lock:

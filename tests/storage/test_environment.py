@@ -316,6 +316,17 @@ def test_a_map_has_room_for_many_times_its_file_from_the_start(tmp_path, monkeyp
         assert len(index) == 20
 
 
+def test_what_does_not_fit_is_refused_beforehand_with_what_is_needed_and_free(tmp_path):
+    build(tmp_path / "i")
+    needed = shutil.disk_usage(tmp_path).total
+    with IndexWriter(tmp_path / "i") as writer:
+        told = rf"the disk is full, {needed:,} bytes are needed and [0-9,]+ are free; make room and try again"
+        with pytest.raises(StorageError, match=told), writer.commit(needed=needed):
+            pass
+        assert not writer.failed  # nothing was begun
+        assert writer.delete(["0-001"]) == 1
+
+
 # -- readers --
 
 HOLD_A_SNAPSHOT = """

@@ -11,7 +11,7 @@ from m3search import Index
 from m3search.errors import ClosedError, CorruptionError, IndexExistsError, StorageError
 from m3search.retrieval import ALL, Query
 from m3search.retrieval.bm25 import TermStatistics
-from m3search.storage import IndexWriter, Snapshot
+from m3search.storage import Environment, IndexWriter, Snapshot
 
 DELETE = """
 from m3search import Index
@@ -205,6 +205,19 @@ def test_readers_open_while_a_writer_replaces_the_index_again_and_again(tmp_path
         thread.join()
     assert not wrong
     assert garbage(tmp_path / "i") == set()
+
+
+def test_a_commit_that_is_shown_before_it_can_be_read_is_not_missed(tmp_path, monkeypatch):
+    """LMDB writes its root first, then tells readers of it: who looks in between sees a number that it cannot read yet."""
+    build(tmp_path / "i")
+    with Index.open(tmp_path / "i", refresh="auto") as follower, Index.open(tmp_path / "i", mode="w") as index:
+        last = follower._environment.last_transaction
+        with monkeypatch.context() as patched:
+            patched.setattr(Environment, "last_transaction", property(lambda _: last + 1))
+            assert len(follower) == 20
+        index.delete(["0-001"])
+        assert index._environment.last_transaction == last + 1
+        assert len(follower) == 19
 
 
 def test_a_snapshot_says_when_its_last_user_has_gone(tmp_path):
