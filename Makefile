@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-live bench-filters bench-encode bench-gpu-encode bench-sparse-memory bench-train-memory lint heads clean
+.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-live bench-filters bench-long-documents bench-encode bench-gpu-encode bench-sparse-memory bench-train-memory lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -91,6 +91,10 @@ $(VENV)-bench-filters/bin/.installed: pyproject.toml benchmarks/filters/peers.tx
 # A live index: what commits cost, searches over what changes leave, how soon a follower sees them; the figures of docs/live.md.
 bench-live: $(BIN)/.dev-installed
 	$(BIN)/python benchmarks/live.py
+
+# Long documents as passages: half an hour, most of it of encoding.
+bench-long-documents: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/long_documents.py --collections $(COLLECTIONS)
 
 # The encoder beside FlagEmbedding and ONNX Runtime, on models in BGE-M3's shape with random weights: an hour or more.
 bench-encode: $(VENV)-bench-encode/bin/.installed
