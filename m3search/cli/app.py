@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -38,9 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (build, rebuild, search, facets, info, add, delete, merge, compact, check, snapshot):
-    app.command()(command)
-for command in (train, mine, demo, doctor, warm):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    build, rebuild, search, facets, info, add, delete, merge, compact, check, snapshot, train, mine, demo, doctor, warm,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 app.command("eval")(evaluate)
 

@@ -1,4 +1,3 @@
-
 """The texts, pairs and weights of the golden test: many languages, many lengths, and what trips an encoder up."""
 
 WORDS = (
