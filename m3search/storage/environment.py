@@ -27,6 +27,7 @@ DATA_FILE = "data.mdb"
 """LMDB's name for the file of data in a store's folder."""
 _LOCK_FILE = "lock.mdb"
 _MAP_SIZE = 2**30 if os.name == "nt" else 256 * 2**30  # Windows allocates the whole map on the disk, others a hole
+_SMALLEST_MAP = 2**30
 _MAP_TIMES = 1 if os.name == "nt" else 8  # of the file, where that is more
 _MAX_READERS = 1024
 _LOCK_BYTES = 64 * (_MAX_READERS + 2)  # LMDB 0.9 gives a reader a line of the cache, and its own fields two
@@ -128,16 +129,7 @@ class Environment:
         # a map cannot grow while this process reads, and costs nothing but addresses
         map_size = max(_MAP_SIZE, _MAP_TIMES * size)
         try:
-            env = lmdb.open(
-                str(path),
-                map_size=map_size,
-                max_readers=_MAX_READERS,
-                create=False,  # of the folder: it was made before, or has just gone
-                readonly=not writable,
-                lock=locked,
-                meminit=False,
-                max_spare_txns=4,
-            )
+            env = _open_lmdb(path, map_size, writable=writable, locked=locked)
         except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
             raise CorruptionError(f"{data} is damaged ({error}): restore the index or build it again") from error
         except lmdb.Error as error:
@@ -407,6 +399,27 @@ class Environment:
                 self._env = None
                 if _open.get(self.key) is self:
                     del _open[self.key]
+
+
+def _open_lmdb(path: Path, map_size: int, *, writable: bool, locked: bool) -> Any:  # noqa: ANN401 - lmdb is untyped
+    while True:
+        try:
+            return lmdb.open(
+                str(path),
+                map_size=map_size,
+                max_readers=_MAX_READERS,
+                create=False,  # of the folder: it was made before, or has just gone
+                readonly=not writable,
+                lock=locked,
+                meminit=False,
+                max_spare_txns=4,
+            )
+        except (
+            lmdb.MemoryError
+        ):  # this process may have so many addresses only; LMDB takes what the file needs at least
+            if map_size <= _SMALLEST_MAP:
+                raise
+            map_size //= 4
 
 
 def _reserve(lock: Path) -> None:

@@ -316,6 +316,24 @@ def test_a_map_has_room_for_many_times_its_file_from_the_start(tmp_path, monkeyp
         assert len(index) == 20
 
 
+FEW_ADDRESSES = """
+import resource
+from m3search import Index
+from small_index import opened_answers
+opened_answers(sys.argv[1])  # with what is loaded late
+resource.setrlimit(resource.RLIMIT_AS, (40 * 2**30, 40 * 2**30))
+with Index.open(sys.argv[1], mode="w") as index:
+    print(len(index), index._environment.info()["map"] // 2**30)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not limit addresses")
+def test_where_addresses_are_few_the_map_is_smaller(tmp_path):
+    build(tmp_path / "i")
+    with Process(FEW_ADDRESSES, tmp_path / "i") as process:
+        assert process.end() == (0, "20 16\n")
+
+
 def test_what_does_not_fit_is_refused_beforehand_with_what_is_needed_and_free(tmp_path):
     build(tmp_path / "i")
     needed = shutil.disk_usage(tmp_path).total
