@@ -118,11 +118,11 @@ $(VENV)-bench-encode/bin/.installed: pyproject.toml benchmarks/encode/peers.txt
 	$(VENV)-bench-encode/bin/pip install -q -c constraints.txt -e '.[mini]' -r benchmarks/encode/peers.txt
 	@touch $@
 
-# The encoder's own two heads, fitted again on the demo's text.
+# The encoder's own two heads, fitted again on text of this machine; packages that COLLECTIONS judge are left out.
 heads: $(BIN)/.demo-installed
-	$(BIN)/python -m m3search.demo > build-documents.jsonl
-	$(BIN)/python -m m3search.training.mini_heads --documents build-documents.jsonl
-	rm build-documents.jsonl
+	$(BIN)/python -m m3search.training.mini_text --output build-pairs.jsonl --without $(wildcard $(COLLECTIONS)/debian-*)
+	OMP_NUM_THREADS=1 $(BIN)/python -m m3search.training.mini_heads --pairs build-pairs.jsonl
+	rm build-pairs.jsonl
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
