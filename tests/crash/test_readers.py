@@ -81,7 +81,7 @@ def test_answers_never_mix_generations(tmp_path):
     ]
     try:
         assert [reader.stdout.readline() for reader in readers] == ["ready\n"] * 4
-        end, version, sizes, compactions = time.monotonic() + SECONDS, 0, [], 0
+        end, version, certain, sizes, compactions = time.monotonic() + SECONDS, 0, 0, [], 0
         for reader in readers:
             reader.stdin.write(f"{end}\n")
             reader.stdin.flush()
@@ -90,6 +90,8 @@ def test_answers_never_mix_generations(tmp_path):
                 version += 1
                 documents, vectors = given([(name, version) for name in names])
                 index.upsert(documents, vectors)
+                if time.monotonic() < end - 2:  # on a busy machine a commit may take longer than its readers have left
+                    certain = version
                 sizes.append((store_of(path) / "data.mdb").stat().st_size)
                 if version % 100 == 0:
                     index.compact()
@@ -103,7 +105,8 @@ def test_answers_never_mix_generations(tmp_path):
             reader.stdout.close()
             reader.stdin.close()
     assert [one["wrong"] for one in found] == [[]] * 4
-    assert all(one["last"] == last for one in found), (last, found)
+    assert all(certain <= one["last"] <= last for one in found), (certain, last, found)
+    assert certain > 10
     assert all(one["seen"] >= 2 for one in found)
     for one in found:
         (files, memory), (files_then, memory_then) = one["half"], one["end"]
