@@ -17,6 +17,7 @@ from hybrid.engine import Engine, Setting
 
 GOALS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
+_ALL = 12  # settings, of which none is left out
 _FEW = 40
 _NEAR, _NEAR_BEST = 1.3, 4.0
 """A setting is near the front if none that finds as much takes less than its time by this factor; of those that find most, more
@@ -61,8 +62,11 @@ class _Trial:
 
 
 def frontier(engine: Engine, collection: Collection) -> list[Setting]:
-    """In the order of their times; the engine by itself (an empty setting) and the most precise one are always among them."""
-    if len(engine.settings) == 1:
+    """In the order of their times; the engine by itself (an empty setting) and the most precise one are always among them.
+
+    All of an engine that has few.
+    """
+    if len(engine.settings) <= _ALL:
         return list(engine.settings)
     trials = [_Trial(setting) for setting in engine.settings]
     for trial in trials:

@@ -207,7 +207,14 @@ class Pretended:
     """Finds as many of the best as its setting says, without looking."""
 
     name, kind = "pretended", BLEND
-    settings = ({}, {"finds": 5}, {"finds": 9}, {"finds": 8}, {"finds": 9, "again": 1})
+    settings = (
+        {},
+        {"finds": 5},
+        {"finds": 9},
+        {"finds": 8},
+        {"finds": 9, "again": 1},
+        *({"finds": 5, "again": n} for n in range(9)),
+    )
 
     def __init__(self, collection: Collection) -> None:
         self._best = {id(query): np.argsort(-collection.blend(query, np.arange(300))) for query in collection.tuning}
@@ -228,6 +235,12 @@ def test_the_frontier_keeps_the_engine_as_it_is_and_the_most_precise(small: Coll
     assert max(setting.get("finds", 2) for setting in kept) == 9
     assert {"finds": 5} not in kept, "it reaches no goal"
     assert label({"finds": 9, "again": 1}) == "finds 9, again 1"
+
+
+def test_all_of_few_settings_are_kept(small: Collection) -> None:
+    few = Pretended(small)
+    few.settings = few.settings[:5]
+    assert frontier(few, small) == list(few.settings)
 
 
 def row(kind: str, points: dict[str, tuple[float, float]], **more: float) -> dict[str, Any]:
