@@ -89,9 +89,12 @@ def make_plan(
         QueryError: k out of range, an unknown fusion, or the query lacks a leg that weighs.
         WeightsError: a weight for a leg that the index does not have.
     """
-    if isinstance(weights, Mapping):
+    check_k(k)
+    limits = limits or Limits()
+    Fusion(limits.fusion, limits.missing)
+    if not (weights is None or isinstance(weights, str | Weights)):
         weights = Weights.of(weights)
-    asked = k, weights, default, tuple(index_legs), tuple(query_legs), limits or Limits(), allowed, approximate
+    asked = k, weights, default, tuple(index_legs), tuple(query_legs), limits, allowed, approximate
     return _planned(*asked)
 
 
@@ -107,7 +110,6 @@ def _planned(
     approximate: bool,
 ) -> Plan:
     """One query is planned like the next; to look a plan up takes a tenth of making it."""
-    check_k(k)
     fusion = Fusion(limits.fusion, limits.missing)
     chosen = _chosen(weights, default, index_legs, query_legs)
     if not limits.rerank and len(chosen) > 1:
