@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from m3search.errors import InputError
 from m3search.training.lexical_scores import lexical_scores
-from m3search.training.model import Outputs, lexical_tokens, token_vectors
+from m3search.training.model import Outputs, check_heads, lexical_tokens, token_vectors
 from m3search.training.multi_vector_scores import multi_vector_scores
 
 PARTS = ("dense", "lexical", "colbert")
@@ -162,8 +162,9 @@ def losses_of(
         temperature: as in `Losses`.
 
     Raises:
-        InputError: no such term, or a weight that is none.
+        InputError: no such term or head, or a weight that is none.
     """
+    check_heads(heads_only or ())
     if terms is None:
         weights = dict(_ALONE) if heads_only is not None and len(set(heads_only)) == 1 else {}
         weights.update(dict.fromkeys(heads_only or (), 1.0) if weights else {})
