@@ -12,7 +12,7 @@ DAMAGES = 500 if LONG else 200
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.timeout(3600 if LONG else 1800)
+@pytest.mark.timeout(3600 if LONG else 600)
 def test_whatever_is_damaged_in_live_bytes_is_found_and_no_signal_reaches_who_checks(tmp_path):
     (found,), said = run("damages.py", tmp_path, DAMAGES, CHUNK + 1)
     assert found["missed"] == [], said

@@ -141,7 +141,7 @@ class AnySequence(LiveIndex):
     """With as many and as long ones as are wanted; another seed for every chunk."""
 
 
-@pytest.mark.timeout(14400 if LONG else 1800)
+@pytest.mark.timeout(7200 if LONG else 600)
 def test_any_sequence_of_changes():
     run_state_machine_as_test(AnySequence)
     note(sequences=EXAMPLES, wrong=0)
