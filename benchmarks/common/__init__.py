@@ -1,1 +1,1 @@
-"""What every benchmark needs: the machine, one thread, progress, tables."""
+"""What every benchmark needs: the machine, its memory, one thread, progress, tables."""

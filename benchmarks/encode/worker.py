@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from common.memory import resident
 
 from encode.contestants import load
 
@@ -78,14 +79,6 @@ class PeakMemory:
 def anonymous() -> int:
     """Resident bytes that belong to no file."""
     return resident("RssAnon")
-
-
-def resident(kind: str) -> int:
-    """Resident bytes of this process, by the kernel's name for which of them."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(kind):
-            return int(line.split()[1]) * 1024
-    raise OSError("this system does not say how much memory a process has: run on Linux")
 
 
 if __name__ == "__main__":

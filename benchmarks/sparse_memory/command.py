@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.memory import free_bytes, readable
 
 from sparse_memory.plot import plot
 from sparse_memory.ways import DICTS, WAYS, bytes_of
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures every way at every batch, sees that the weights are equal, writes table, figures and plot."""
     args = _parsed(arguments)
     vocabulary = 5000 if args.quick else VOCABULARY
-    free = _free() if args.limit is None else args.limit
+    free = free_bytes() if args.limit is None else args.limit
     record: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "vocabulary": vocabulary, "batches": []}
     for texts, tokens in BATCHES[: args.batches]:
         record["batches"].append(_batch(texts, tokens, vocabulary, SHARE * free, args))
@@ -91,16 +92,8 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def _cell(found: Mapping[str, Any]) -> str:
-    size = found["bytes"]
-    text = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB" if size >= 1e6 else "< 1 MB"
+    text = readable(found["bytes"])
     return f"{text} (computed)" if found["computed"] else f"{text}, {1000 * found['seconds']:,.1f} ms"
-
-
-def _free() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable"):
-            return int(line.split()[1]) * 1024
-    raise OSError("this system does not say how much memory is free: give --limit")
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

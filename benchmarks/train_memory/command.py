@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from common.machine import machine
 from common.markdown import table
+from common.memory import free_bytes, readable
 from common.progress import say
 
 from train_memory.ways import OURS, WAYS, bytes_of
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, compares what ran, finds the largest batch, writes figures and tables."""
     args = _parsed(arguments)
     vocabulary, room = (5000, ROOM // 50) if args.quick else (VOCABULARY, ROOM)
-    free = _free() if args.limit is None else args.limit
+    free = free_bytes() if args.limit is None else args.limit
     record: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "vocabulary": vocabulary}
     record |= {"queries": QUERIES, "query_tokens": QUERY_TOKENS, "tokens": TOKENS, "room": room}
     with tempfile.TemporaryDirectory() as scratch:
@@ -142,16 +143,8 @@ def report(record: Mapping[str, Any]) -> str:
 
 
 def _cell(found: Mapping[str, Any]) -> str:
-    size = found["bytes"]
-    text = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    text = readable(found["bytes"])
     return f"{text} (computed)" if found["computed"] else f"{text}, {found['seconds']:,.3f} s"
-
-
-def _free() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable"):
-            return int(line.split()[1]) * 1024
-    raise OSError("this system does not say how much memory is free: give --limit")
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from common.memory import measured
 
 from train_memory.ways import WAYS, texts
 
@@ -27,24 +26,17 @@ def main() -> None:
     WAYS[way](texts(2, 4, 50, seed), texts(2, 8, 50, seed), 50).sum().backward()
     left, right = texts(count, query_tokens, vocabulary, seed), texts(passages, tokens, vocabulary, seed + 1)
     pull = torch.randn(count, passages, generator=torch.Generator().manual_seed(seed))
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    started = time.process_time()
-    scores = WAYS[way](left, right, vocabulary)
-    (scores * pull).sum().backward()
-    seconds = time.process_time() - started
-    peak = _status("VmHWM") - before
+
+    def there_and_back() -> torch.Tensor:
+        scores = WAYS[way](left, right, vocabulary)
+        (scores * pull).sum().backward()
+        return scores
+
+    scores, found = measured(there_and_back)
     assert left.weights.grad is not None
     assert right.weights.grad is not None
     np.savez(out, scores=scores.detach().numpy(), left=left.weights.grad.numpy(), right=right.weights.grad.numpy())
-    print(json.dumps({"bytes": peak, "seconds": seconds}))
-
-
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    raise OSError("this system does not say how much memory a process has: run on Linux")
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

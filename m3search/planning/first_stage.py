@@ -68,18 +68,6 @@ def settle(
     return stage, stage.guarantee, [stage.round]
 
 
-def members(snapshot: Snapshot, allowed: Allowed) -> NDArray[np.int64]:
-    """The passages that may be found, ascending."""
-    rows = [np.empty(0, np.int64)]
-    for segment, bitmap in zip(snapshot.segments, allowed, strict=True):
-        count = segment.info.passages
-        own = np.arange(count)
-        if bitmap is not None:
-            own = np.flatnonzero(np.unpackbits(bitmap, count=count, bitorder="little"))
-        rows.append(own + segment.base)
-    return np.concatenate(rows)
-
-
 def _deepened(
     query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan, started: float
 ) -> tuple[Stage, Guarantee, Sequence[Round]]:
@@ -150,7 +138,7 @@ def _proposed(
 def _every_allowed(query: Query, snapshot: Snapshot, allowed: Allowed, plan: Plan) -> Stage:
     """Score all that may be found, which are few: nothing is unseen."""
     started = time.perf_counter()
-    docids = members(snapshot, allowed)
+    docids = retrieval.members(snapshot, allowed)
     pool = Pool.of(query, snapshot, docids, plan.first, collapse=plan.collapse)
     halfway = time.perf_counter()
     best = pool.best(plan.documents)

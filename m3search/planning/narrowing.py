@@ -18,7 +18,7 @@ import numpy as np
 from m3search.planning.blend import blend, scaled_weights
 from m3search.planning.completion import complete
 from m3search.planning.pool import Pool, matches_only, united, units
-from m3search.retrieval import JOINT_LEGS, Claim, complete_jointly
+from m3search.retrieval import FEW, Claim, complete_jointly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from m3search.retrieval import Query
     from m3search.storage import Snapshot
 
-_CHEAPEST_FIRST = ("lexical", "bm25", "dense", "colbert")
-_FEW = {"lexical": 100, "bm25": 100, "dense": 16, "colbert": 0}  # that are scored sooner than any of them is dropped
+_FEW = {**FEW, "colbert": 0}
+"""The legs, the cheapest first: of so many it is sooner to complete all than to drop some."""
 
 
 class Narrowing:
@@ -77,11 +77,11 @@ class Narrowing:
             weights: of the blend.
             documents: how many are wanted.
         """
-        for leg in _CHEAPEST_FIRST:
+        for leg, few in _FEW.items():
             if leg not in self.known:
                 continue
             missing = np.flatnonzero(~self.known[leg])
-            if len(missing) > _FEW[leg]:
+            if len(missing) > few:
                 self.drop(weights, documents)
                 missing = np.flatnonzero(~self.known[leg])
             if len(missing):
@@ -153,7 +153,7 @@ def narrowed(
     if len(proposals) == 1 and found.exact:
         pool = Pool.scored(snapshot, found.docids, {leg: found.scores}, weights, collapse=collapse)
         return Narrowed(len(found), pool, {leg: 0})
-    how = _jointly if proposals.keys() <= JOINT_LEGS else step_by_step
+    how = _jointly if proposals.keys() <= FEW.keys() else step_by_step
     return how(query, snapshot, proposals, weights, documents, before, collapse=collapse)
 
 
@@ -174,14 +174,7 @@ def _jointly(
     earlier = None if before is None else (before.docids, np.array([before.parts[leg] for leg in scaled]))
     joint = complete_jointly(query, snapshot, proposals, claims, scaled, documents, earlier, collapse=collapse)
     parts = dict(zip(scaled, joint.scores, strict=True))
-    pool = Pool(
-        joint.docids,
-        parts,
-        joint.blends,
-        units(snapshot, joint.docids, collapse=collapse),
-        parts,
-        leading=(documents, joint.best),
-    )
+    pool = Pool(joint.docids, parts, joint.blends, joint.parents, parts, leading=(documents, joint.best))
     return Narrowed(joint.candidates, pool, dict(zip(scaled, joint.completed, strict=True)))
 
 

@@ -91,11 +91,10 @@ def make_plan(
     """
     check_k(k)
     limits = limits or Limits()
-    Fusion(limits.fusion, limits.missing)
+    fusion = Fusion(limits.fusion, limits.missing)
     if not (weights is None or isinstance(weights, str | Weights)):
         weights = Weights.of(weights)
-    asked = k, weights, default, tuple(index_legs), tuple(query_legs), limits, allowed, approximate
-    return _planned(*asked)
+    return _planned(k, weights, default, tuple(index_legs), tuple(query_legs), limits, fusion, allowed, approximate)
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -106,11 +105,11 @@ def _planned(
     index_legs: tuple[str, ...],
     query_legs: tuple[str, ...],
     limits: Limits,
+    fusion: Fusion,
     allowed: int | None,
     approximate: bool,
 ) -> Plan:
     """One query is planned like the next; to look a plan up takes a tenth of making it."""
-    fusion = Fusion(limits.fusion, limits.missing)
     chosen = _chosen(weights, default, index_legs, query_legs)
     if not limits.rerank and len(chosen) > 1:
         chosen.pop("colbert", None)

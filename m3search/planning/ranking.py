@@ -18,12 +18,13 @@ import numpy as np
 
 from m3search.planning.certificate import Guarantee
 from m3search.planning.completion import complete
-from m3search.planning.first_stage import Stage, members, settle
+from m3search.planning.first_stage import Stage, settle
 from m3search.planning.located import Located
 from m3search.planning.plan import Plan, Strategy
 from m3search.planning.pool import Pool, units
 from m3search.planning.shortlist import shortlist
 from m3search.planning.trace import Trace
+from m3search.retrieval import members
 from m3search.storage import recall_of
 
 if TYPE_CHECKING:

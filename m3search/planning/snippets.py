@@ -62,7 +62,7 @@ def snippet_of(
     if query is not None and "lexical" in weights and spelling is not None:
         tokens = {int(one.token): one.product * weights["lexical"] for one in lexical_matches(query, segment, row)}
         words += _tokens(passage, tokens, spelling)
-    words.sort()
+    words.sort(key=lambda word: (word.start, word.stop))
     first, last = _piece(passage, words)
     inside = [(word.start - first, word.stop - first) for word in words if first <= word.start and word.stop <= last]
     cut = (bool(passage[:first].strip()), bool(passage[last:].strip()))

@@ -6,8 +6,8 @@ Imports storage and records. Invariant: legs propose and bound, `complete` score
 from m3search.retrieval.bm25 import BM25Leg
 from m3search.retrieval.colbert import ColbertLeg
 from m3search.retrieval.dense import DenseLeg
-from m3search.retrieval.joint import JOINT_LEGS, Claim, Joint, complete_jointly
-from m3search.retrieval.leg import Allowed, Leg
+from m3search.retrieval.joint import FEW, Claim, Joint, complete_jointly
+from m3search.retrieval.leg import Allowed, Leg, members
 from m3search.retrieval.lexical import LexicalLeg
 from m3search.retrieval.query import Query
 from m3search.retrieval.warming import ensure_compiled, load_loops, warm
@@ -17,7 +17,7 @@ ALL: dict[str, Leg] = {leg.name: leg for leg in (DenseLeg(), LexicalLeg(), BM25L
 
 __all__ = [
     "ALL",
-    "JOINT_LEGS",
+    "FEW",
     "Allowed",
     "BM25Leg",
     "Claim",
@@ -30,5 +30,6 @@ __all__ = [
     "complete_jointly",
     "ensure_compiled",
     "load_loops",
+    "members",
     "warm",
 ]

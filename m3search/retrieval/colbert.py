@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m3search.records import Candidates
+from m3search.retrieval.leg import members
 from m3search.storage.token_vectors import has_signs
 
 if TYPE_CHECKING:
@@ -34,16 +35,7 @@ class ColbertLeg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages, by scoring all of them: for a blend that has no other leg to propose."""
-        rows = [
-            segment.base
-            + (
-                np.arange(segment.info.passages)
-                if bitmap is None
-                else np.flatnonzero(np.unpackbits(bitmap, count=segment.info.passages, bitorder="little"))
-            )
-            for segment, bitmap in zip(snapshot.segments, allowed, strict=True)
-        ]
-        docids = np.concatenate(rows).astype(np.int64) if rows else np.empty(0, np.int64)
+        docids = members(snapshot, allowed)
         scores = self.complete(query, snapshot, docids)
         return Candidates.top(docids, scores, depth, floor=-np.inf, postings=len(docids), exact=True)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from m3search.records import Candidates
 from m3search.retrieval.proposals import proposals
+from m3search.storage import rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def _search_segment(
         rows, scores = exhaustive(query.dense, vectors, bitmap, depth + 1)
         if slack <= _COARSE * abs(scores[0]):
             return Candidates.top(rows + base, scores, depth, floor=-np.inf, slack=slack, postings=count)
-    rows = np.arange(len(vectors)) if bitmap is None else _members(bitmap, len(vectors))
+    rows = rows_of(bitmap, len(vectors))
     scores = np.zeros(count) if query.dense is None else inner_products(query.dense, vectors, rows)
     return Candidates.top(rows + base, scores, depth, floor=-np.inf, postings=count, exact=True)
 
@@ -135,7 +136,3 @@ def exhaustive(
         selector,
     )
     return rows, scores.astype(np.float64)
-
-
-def _members(bitmap: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    return np.flatnonzero(np.unpackbits(bitmap, count=count, bitorder="little")).astype(np.int64)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from m3search.retrieval.query import Query
     from m3search.storage import Snapshot
 
-JOINT_LEGS = frozenset({"dense", "lexical", "bm25"})
-"""What can be completed together."""
+FEW = {"lexical": 100, "bm25": 100, "dense": 16}
+"""The legs that can be completed together, the cheapest first: so many passages are scored sooner than any is dropped."""
 
 _NO_WEIGHTS = np.empty(0)
 _NO_NUMBERS = np.empty((0, 0), np.int64)
@@ -53,6 +53,7 @@ class Joint(NamedTuple):
     Attributes:
         candidates: how many there were.
         docids: i64[n], ascending.
+        parents: i64[n], their documents' first passages, or themselves where these are not collapsed.
         scores: f64[legs, n], exact, in the order of the weights.
         blends: f64[n].
         best: i64[b], positions of the best passages of the best documents, as `Pool.best` gives them.
@@ -61,6 +62,7 @@ class Joint(NamedTuple):
 
     candidates: int
     docids: NDArray[np.int64]
+    parents: NDArray[np.int64]
     scores: NDArray[np.float64]
     blends: NDArray[np.float64]
     best: NDArray[np.int64]
@@ -109,7 +111,7 @@ def complete_jointly(
         divisor = statistics.upper_bound or 1.0
     completed = np.zeros(len(lists), np.int64)
     known, known_scores = earlier or _NOTHING
-    docids, scores, blends, best = joint_loop.complete_candidates(
+    docids, parents, scores, blends, best = joint_loop.complete_candidates(
         docids,
         snapshot.parents(docids) if collapse else docids,
         places,
@@ -136,7 +138,7 @@ def complete_jointly(
         divisor,
         completed,
     )
-    return Joint(count, docids, scores, blends, best, completed.tolist())
+    return Joint(count, docids, parents, scores, blends, best, completed.tolist())
 
 
 def _addresses(field: str, snapshot: Snapshot) -> NDArray[np.int64]:

@@ -15,20 +15,20 @@ from m3search.retrieval.addresses import WIDTH, pointer, rows_at
 from m3search.retrieval.compiling import borrowing, compiled
 from m3search.retrieval.field_search import look_up, weighing
 from m3search.retrieval.forward import Saturation, score_frequencies, score_weights
+from m3search.retrieval.joint import FEW
 from m3search.retrieval.products import score_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEXICAL, BM25, DENSE = range(3)
-KINDS = {"lexical": LEXICAL, "bm25": BM25, "dense": DENSE}
+KINDS = {leg: kind for kind, leg in enumerate(FEW)}
 """The first is the cheapest to complete."""
+
+LEXICAL, BM25, DENSE = (KINDS[leg] for leg in ("lexical", "bm25", "dense"))
+_FEW = tuple(FEW.values())
 
 NOWHERE = np.empty((0, WIDTH), np.int64)
 """The rows of a field that is not asked."""
-
-_FEW = (100, 100, 16)
-"""So many are scored sooner than any of them is dropped."""
 
 
 @compiled
@@ -71,8 +71,8 @@ def complete_candidates(
     average: float,
     divisor: float,
     completed: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Those that can be among the best: docids i64[c] ascending, exact scores f64[l, c] of every leg, blends f64[c].
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Those that can be among the best: docids i64[c] ascending, parents i64[c], exact scores f64[l, c], blends f64[c].
 
     Behind them come positions i64[b] of the best passages of the best documents, by (-blend, docid), and of all that tie with
     the last of these. Where no leg is dense, what scores 0 does not match and is left out.
@@ -144,7 +144,7 @@ def complete_candidates(
                 known[leg, at] = True
     blends = np.empty(count)
     count = _blended(docids, parents, least, blends, weights, total, DENSE not in kinds)
-    return docids[:count], least[:, :count], blends[:count], _best(blends[:count], parents, documents)
+    return docids[:count], parents[:count], least[:, :count], blends[:count], _best(blends[:count], parents, documents)
 
 
 @compiled

@@ -1,12 +1,15 @@
-"""Leg: the contract that all four ways of scoring keep."""
+"""Leg: the contract that all four ways of scoring keep, and what a search may find."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from m3search.storage import rows_of
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from m3search.records import Candidates
@@ -15,6 +18,14 @@ if TYPE_CHECKING:
 
 Allowed = Sequence["NDArray[np.uint8] | None"]
 """Per segment a packed bitmap of the passages that may be found (least significant bit first), or None for all."""
+
+
+def members(snapshot: Snapshot, allowed: Allowed) -> NDArray[np.int64]:
+    """The passages that may be found, ascending."""
+    rows = [np.empty(0, np.int64)]
+    for segment, bitmap in zip(snapshot.segments, allowed, strict=True):
+        rows.append(rows_of(bitmap, segment.info.passages) + segment.base)
+    return np.concatenate(rows)
 
 
 class Leg(Protocol):

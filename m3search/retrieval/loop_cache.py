@@ -37,6 +37,7 @@ SOURCES = (
     "retrieval/forward.py",
     "retrieval/graph_walk.py",
     "retrieval/intrinsics.py",
+    "retrieval/joint.py",
     "retrieval/joint_loop.py",
     "retrieval/max_sim.py",
     "retrieval/packed_query.py",

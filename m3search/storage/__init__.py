@@ -1,9 +1,10 @@
 """Everything that touches the disk: segments, the store, snapshots, and the one writer.
 
-Imports records and errors only; retrieval and what stands above it read through `Snapshot`. Invariant: the manifest record
-in the store is the only commit point.
+Imports records, filtering and errors only; retrieval and what stands above it read through `Snapshot`. Invariant: the
+manifest record in the store is the only commit point.
 """
 
+from m3search.storage.bitmaps import rows_of
 from m3search.storage.block_postings import BLOCK, GROUP, LARGEST_IMPACT, RANKS, BlockArrays, block_arrays
 from m3search.storage.changes import Changes
 from m3search.storage.check import LEVELS, Finding, check_index
@@ -63,6 +64,7 @@ __all__ = [
     "open_latest",
     "proposed",
     "recall_of",
+    "rows_of",
     "select",
     "selected_documents",
     "summary",

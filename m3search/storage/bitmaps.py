@@ -32,8 +32,10 @@ def packed_rows(rows: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
     return np.packbits(mask, bitorder="little")
 
 
-def rows_of(packed: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """The numbers whose bits are set, ascending."""
+def rows_of(packed: NDArray[np.uint8] | None, count: int) -> NDArray[np.int64]:
+    """The numbers below `count` whose bits are set, ascending; None: all."""
+    if packed is None:
+        return np.arange(count)
     return np.flatnonzero(np.unpackbits(packed, count=count, bitorder="little"))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m3search.filtering import And, Bound, Exists, Filter, Ids, Interval, Not, Or, Values, bind
-from m3search.storage.bitmaps import complement, everything, packed_rows
+from m3search.storage.bitmaps import complement, everything, packed_rows, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +56,8 @@ def selected_documents(snapshot: Snapshot, wanted: Filter) -> list[tuple[Segment
     """The living documents of which a filter is true: segments, and numbers in them, ascending."""
     found = []
     for segment, packed in zip(snapshot.segments, _documents(snapshot, wanted), strict=True):
-        mask = np.unpackbits(packed, count=segment.info.documents, bitorder="little").astype(bool)
-        found.append((segment, np.flatnonzero(mask if segment.live is None else mask & segment.live)))
+        rows = rows_of(packed, segment.info.documents)
+        found.append((segment, rows if segment.live is None else rows[segment.live[rows]]))
     return found
 
 

@@ -100,12 +100,13 @@ def test_many_interruptions_are_as_good_as_one(encoder, tmp_path, chunked, whole
 
 KILLED = '''
 """Builds with resume until one comes to its end, each in a fork that dies some calls later; prints what each did."""
-import json, os, shutil, signal, sys, warnings
+import json, signal, sys, warnings
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
 warnings.simplefilter("ignore", DeprecationWarning)
 import pytest
+from forks import dying_at, in_a_fork
 from resuming import build, held, load, small_chunks, source
 from m3search.storage.journal import unfinished
 
@@ -115,33 +116,8 @@ CALLS = {"write", "fsync", "rename", "put", "delete", "unlink", "mkdir"}
 encoder, documents = load(), source()
 
 
-def in_a_fork(action):
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = action() or 0
-        finally:
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def dying_at(point):
-    seen = 0
-
-    def count(frame, event, argument):
-        nonlocal seen
-        if event in ("c_call", "c_return") and getattr(argument, "__name__", "") in CALLS:
-            if seen == point:
-                os.kill(os.getpid(), signal.SIGKILL)
-            seen += 1
-
-    def action():
-        sys.setprofile(count)
-        build(documents, path, encoder.watch(path.with_suffix(".log")), resume=True)
-
-    return action
+def built():
+    build(documents, path, encoder.watch(path.with_suffix(".log")), resume=True)
 
 
 point = 3
@@ -149,7 +125,7 @@ while True:
     log = path.with_suffix(".log")
     log.write_text("")
     before = in_a_fork(lambda: unfinished(path))
-    left = in_a_fork(dying_at(point))
+    left = in_a_fork(dying_at(point, CALLS, built))
     print(json.dumps([before, left, sum(map(int, log.read_text().split()))]), flush=True)
     if left != -signal.SIGKILL:
         break

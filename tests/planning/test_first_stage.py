@@ -9,10 +9,9 @@ import pytest
 from hard_data import VOCAB, adversarial, random_query, sparse_rows
 
 from m3search import Document, Encodings
-from m3search.planning.first_stage import members
 from m3search.planning.plan import Plan, Strategy
 from m3search.planning.ranking import rank
-from m3search.retrieval import Query
+from m3search.retrieval import Query, members
 
 
 @pytest.mark.parametrize("size", [7, 1000])

@@ -88,6 +88,15 @@ def test_tokens_of_the_encoder_are_marked():
     assert vectors.lexical is not None
 
 
+def test_a_word_may_count_in_two_legs():
+    encoder = Encoder.load(CHECKPOINT, device="cpu")
+    with build("zip archive zip", "another thing", encoder=encoder) as index:
+        hits = index.search("zip archive", weights={"lexical": 1, "bm25": 1})
+        hit = next(hit for hit in hits if hit.id == "0")
+        assert hit.parts["lexical"] > 0
+        assert words(hit.snippet) == ["zip", "archive", "zip"]
+
+
 def test_a_title_has_no_part_in_it():
     with Index.build([Document("a", "the text says zip", "zip title")], encoder=None) as index:
         (hit,) = index.search("zip title")

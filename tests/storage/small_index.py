@@ -103,17 +103,17 @@ if os.getuid() == 0:
 
 
 class Process:
-    """A script in a Python of its own, which can import this module; it is killed when the block ends."""
+    """A script in a Python of its own, which can import this module and the folder above; it is killed when the block ends."""
 
     def __init__(self, script, *arguments):
-        folder = str(Path(__file__).parent)
+        folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
         self._process = subprocess.Popen(
             [
                 sys.executable,
                 "-W",
                 "error",
                 "-c",
-                f"import sys; sys.path.insert(0, {folder!r})\n{script}",
+                f"import sys; sys.path[:0] = {folders!r}\n{script}",
                 *map(str, arguments),
             ],
             stdin=subprocess.PIPE,

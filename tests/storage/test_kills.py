@@ -14,48 +14,24 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 KILL_EVERYWHERE = '''
 """Runs a change again and again, each time in a fork that dies some calls later; prints what each death left."""
-import json, os, shutil, signal, warnings
+import json, shutil, signal, warnings
 from pathlib import Path
 from m3search import Index
 from small_index import build, garbage, opened_answers
 
 warnings.simplefilter("ignore", DeprecationWarning)
+from forks import dying_at, in_a_fork
+
 base, change = Path(sys.argv[1]), sys.argv[2]
 CALLS = {"write", "fsync", "rename", "put", "delete", "unlink", "truncate", "mkdir", "rmdir"}
 
 
-def run(action):
-    """What an action in a fork ends with: the signal, or its exit code; this process itself opens no index."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = action() or 0
-        finally:
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def dying_at(point):
-    seen = 0
-
-    def count(frame, event, argument):
-        nonlocal seen
-        if event in ("c_call", "c_return") and getattr(argument, "__name__", "") in CALLS:
-            if seen == point:
-                os.kill(os.getpid(), signal.SIGKILL)
-            seen += 1
-
-    def action():
-        sys.setprofile(count)
-        if change == "delete":
-            with Index.open(base / "i", mode="w") as index:
-                index.delete(["0-001", "0-015"])
-        else:
-            build(base / "i", 12, seed=1, segment_size=5, overwrite=change == "overwrite", dense=sys.argv[5])
-
-    return action
+def changed():
+    if change == "delete":
+        with Index.open(base / "i", mode="w") as index:
+            index.delete(["0-001", "0-015"])
+    else:
+        build(base / "i", 12, seed=1, segment_size=5, overwrite=change == "overwrite", dense=sys.argv[5])
 
 
 def judge():
@@ -90,8 +66,8 @@ while left == -signal.SIGKILL:
     shutil.rmtree(base / "i", ignore_errors=True)
     if change != "build":
         shutil.copytree(base / "start", base / "i")
-    left = run(dying_at(point))
-    print(json.dumps([left, run(judge), run(write_next)]), flush=True)
+    left = in_a_fork(dying_at(point, CALLS, changed))
+    print(json.dumps([left, in_a_fork(judge), in_a_fork(write_next)]), flush=True)
     point += int(sys.argv[4])
 '''
 

@@ -9,8 +9,6 @@ import signal
 import sys
 from pathlib import Path
 
-from live_model import given
-
 import m3search.indexing.builder
 import m3search.indexing.writer  # noqa: F401
 from m3search import retrieval
@@ -22,6 +20,8 @@ FAILED, ODD = 99, 97
 
 def prepare():
     """Whatever an action would otherwise do for itself, once."""
+    from live_model import given
+
     retrieval.warm()
     given([("a", 0)])
     tasks = Path("/proc/self/task")
@@ -61,3 +61,21 @@ def kill(child):
     """Kill a process and see that it had not ended by itself."""
     os.kill(child, signal.SIGKILL)
     assert ended(child) == -signal.SIGKILL, "it ended by itself"
+
+
+def dying_at(point, calls, action):
+    """The action, killed at that of its calls of functions with these names, made or returned from; it counts from 0."""
+    seen = 0
+
+    def count(frame, event, argument):
+        nonlocal seen
+        if event in ("c_call", "c_return") and getattr(argument, "__name__", "") in calls:
+            if seen == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            seen += 1
+
+    def dying():
+        sys.setprofile(count)
+        action()
+
+    return dying
