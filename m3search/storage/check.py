@@ -28,12 +28,15 @@ from m3search.storage.block_postings import BLOCK_ARRAYS
 from m3search.storage.column_writer import ColumnWriter
 from m3search.storage.columns import SegmentColumns
 from m3search.storage.directory import Directory
+from m3search.storage.environment import DATA_FILE
+from m3search.storage.free_list import roots_are_sound
 from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
 from m3search.storage.manifest import Manifest
 from m3search.storage.postings import inverted_anew
 from m3search.storage.segment import Segment
 from m3search.storage.snapshot import Snapshot
-from m3search.storage.stores import holds_index, is_current, open_store
+from m3search.storage.stores import holds_index, is_current, open_store, store_of
+from m3search.storage.write_lock import HOLDER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,6 +117,8 @@ def findings(path: Path, level: int, at: Callable[[str], None] = lambda _: None)
             environment.close()
         if still or not found:
             break  # else a writer may have removed what was looked for
+    if not found and not roots_are_sound(store_of(path) / DATA_FILE, still=not (path / HOLDER).exists()):
+        found = [Finding("the store", "its last two commits are not where they should be: an older one may be served")]
     yield from found
 
 

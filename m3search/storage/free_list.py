@@ -9,6 +9,7 @@ Source: LMDB's mdb.c, data version 1: MDB_meta, MDB_db, MDB_page and MDB_node, i
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -22,7 +23,8 @@ _META = struct.Struct(
 _NODE = struct.Struct("=HHHH")  # low and high half of the size or the page, flags, size of the key
 _WORD = struct.Struct("=Q")
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
-_BRANCH, _LEAF, _BIG_DATA = 0x01, 0x02, 0x01
+_BRANCH, _LEAF, _META_PAGE, _BIG_DATA = 0x01, 0x02, 0x08, 0x01
+_LOOKS, _PAUSE = 5, 0.01
 _NO_ROOT = 2**64 - 1
 _DEEPEST = 32  # LMDB's CURSOR_STACK
 
@@ -61,6 +63,50 @@ def free_list(data: Path, transaction: int) -> FreeList | None:
                 freed = {} if root == _NO_ROOT else dict(reader.records(root, min(depth, _DEEPEST)))
                 return FreeList(freed, branches + leaves + overflows, page)
     return None
+
+
+def roots_are_sound(data: Path, *, still: bool) -> bool:
+    """Whether the file's two beginnings are those of its last two commits, each in its place.
+
+    LMDB writes an even commit's root on the first page and an odd one's on the second, takes the one with the higher number,
+    and reads it where that number says. A number that is damaged, or pages that have changed places, make it show an older
+    commit. No commit knows of pages that a later one has freed, so a number that was made smaller shows, too.
+
+    Args:
+        data: the file; of a version that is not known here nothing is said but that it is sound.
+        still: no writer has it open; else what the older of the two freed may be overwritten by now.
+    """
+    for _ in range(_LOOKS):  # a writer may be writing one
+        with data.open("rb") as file:
+            found = [(place, flags & _META_PAGE, meta[-1]) for place, flags, meta in _meta_pages(file)]
+        if not found:
+            return True
+        numbers = [number for *_, number in found]
+        if (
+            [one[:2] for one in found] == [(0, _META_PAGE), (1, _META_PAGE)]
+            and all(number % 2 == place for place, number in enumerate(numbers) if number)
+            and (abs(numbers[0] - numbers[1]) == 1 or numbers == [0, 0])
+            and not (still and any(_knows_later(data, number) for number in numbers if number))
+        ):
+            return True
+        time.sleep(_PAUSE)
+    return False
+
+
+def _knows_later(data: Path, number: int) -> bool:
+    try:
+        found = free_list(data, number)
+    except CorruptionError:
+        return True
+    return found is not None and max(found.freed, default=0) > number
+
+
+def _meta_pages(file: BinaryIO) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Of both beginnings the number that the page says it has, its flags, and the rest."""
+    for number, meta in enumerate(_metas(file)):
+        file.seek(number * meta[4])
+        place, _, flags, *_ = _PAGE.unpack(file.read(_PAGE.size))
+        yield place, flags, meta
 
 
 def _metas(file: BinaryIO) -> Iterator[tuple[int, ...]]:

@@ -9,9 +9,10 @@ from live_model import build, given
 
 from m3search import Index
 from m3search.errors import StorageError
-from m3search.storage import IndexConfig, IndexWriter, check_index
+from m3search.storage import Environment, IndexConfig, IndexWriter, check_index
 from m3search.storage.check import findings
 from m3search.storage.codec import pack_array
+from m3search.storage.free_list import roots_are_sound
 from m3search.storage.keys import MANIFEST_KEY, array_key
 
 
@@ -164,3 +165,32 @@ def test_a_signal_is_a_finding(damaged):
         file.write(b"\xff" * (size - 4096 * 2))
     (damaged / "store" / "lock.mdb").unlink()
     assert check_index(damaged, 2)
+
+
+def swap_roots(data):
+    data[:4096], data[4096:8192] = data[4096:8192], data[:4096]
+
+
+def other_number(data):
+    """The newer commit gets the number of an older one, so that LMDB takes the other."""
+    newer = max((0, 4096), key=lambda page: int.from_bytes(data[page + 144 : page + 152], "little"))
+    data[newer + 144] = (data[newer + 144] - 2) % 256
+
+
+@pytest.mark.parametrize("damage", [swap_roots, other_number])
+def test_an_older_commit_that_comes_back_is_found(damaged, damage):
+    """Everything that LMDB then shows is whole, and old."""
+    data = bytearray((damaged / "store" / "data.mdb").read_bytes())
+    damage(data)
+    (damaged / "store" / "data.mdb").write_bytes(bytes(data))
+    (damaged / "store" / "lock.mdb").unlink()
+    assert "an older one may be served" in " ".join(one.what for one in check_index(damaged, 1))
+
+
+def test_roots_are_sound_from_the_first_commit_on(tmp_path):
+    store = Environment.open(tmp_path / "store", create=True)
+    for number in range(5):
+        assert roots_are_sound(tmp_path / "store" / "data.mdb", still=True)
+        with store.write() as transaction:
+            transaction.put(b"x", bytes([number]))
+    store.close()
