@@ -118,7 +118,8 @@ $(VENV)-bench-encode/bin/.installed: pyproject.toml benchmarks/encode/peers.txt
 	$(VENV)-bench-encode/bin/pip install -q -c constraints.txt -e '.[mini]' -r benchmarks/encode/peers.txt
 	@touch $@
 
-# The encoder's own two heads, fitted again on text of this machine; packages that COLLECTIONS judge are left out.
+# Two heads for the embedded encoder, fitted on text of this machine, in the place of those that the package ships; packages
+# that COLLECTIONS judge are left out.
 heads: $(BIN)/.demo-installed
 	$(BIN)/python -m m3search.training.mini_text --output build-pairs.jsonl --without $(wildcard $(COLLECTIONS)/debian-*)
 	OMP_NUM_THREADS=1 $(BIN)/python -m m3search.training.mini_heads --pairs build-pairs.jsonl

@@ -6,7 +6,8 @@ and seed give the same heads on one machine with one thread; values are rounded 
 The lexical head begins as a ridge regression of token states to the idf of the token they stand for, so that a token weighs
 what it is worth in its context, and then learns by contrast: a short text is to score higher with its long one than with
 those of its neighbours. The multi-vector head keeps the directions in which normalised states differ most: it has a third
-of the identity's width. Run it with::
+of the identity's width. What the package ships was still made the earlier way, by the regression alone over the demo's
+documents and with the identity: its ``provenance.json`` says so. Run it with::
 
     python -m m3search.training.mini_text --output pairs.jsonl
     OMP_NUM_THREADS=1 python -m m3search.training.mini_heads --pairs pairs.jsonl
