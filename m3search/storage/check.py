@@ -1,9 +1,10 @@
 """Check: reads an index as doubtfully as it is asked to, and says what is wrong.
 
 Imports the rest of storage. Level 1 is what every opening looks at: manifest, sizes, headers, offsets. Level 2 compares every
-checksum and counts. Level 3 decodes everything: ids are unique and found, vectors finite and no longer than is said, terms and
-passages in order, and the inverted stores are those of the forward stores. Invariant: nothing is changed, and what is found
-does not end the check where more can be looked at.
+checksum, counts, and sees whether the store leads to pages of its last commit only. Level 3 decodes everything: ids are unique
+and found, vectors finite and no longer than is said, terms and passages in order, and the
+inverted stores are those of the forward stores. Invariant: nothing is changed, and what is found does not end the check where
+more can be looked at.
 
 Damage can end a process before it is found: a store whose pages are gone is a SIGBUS. So `check_index` reads in a process of
 its own, which says where it stands; `findings` is what that process runs.
@@ -29,12 +30,12 @@ from m3search.storage.column_writer import ColumnWriter
 from m3search.storage.columns import SegmentColumns
 from m3search.storage.directory import Directory
 from m3search.storage.environment import DATA_FILE
-from m3search.storage.free_list import roots_are_sound
 from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
 from m3search.storage.manifest import Manifest
 from m3search.storage.postings import inverted_anew
 from m3search.storage.segment import Segment
 from m3search.storage.snapshot import Snapshot
+from m3search.storage.store_tree import roots_are_sound, tree_is_sound
 from m3search.storage.stores import holds_index, is_current, open_store, store_of
 from m3search.storage.write_lock import HOLDER
 
@@ -110,6 +111,8 @@ def findings(path: Path, level: int, at: Callable[[str], None] = lambda _: None)
         try:
             with environment.read() as transaction:
                 found = list(_of_generation(environment, transaction, path, level, at))
+                if not found and level > 1 and not tree_is_sound(environment.path / DATA_FILE, int(transaction.id())):
+                    found = [Finding("the store", "its tree leads to pages of older commits, which may be served")]
                 still = environment.last_transaction == int(transaction.id()) and is_current(environment)
         except CorruptionError as error:
             found, still = [Finding("the store", str(error))], is_current(environment)

@@ -12,8 +12,8 @@ from m3search.errors import StorageError
 from m3search.storage import Environment, IndexConfig, IndexWriter, check_index
 from m3search.storage.check import findings
 from m3search.storage.codec import pack_array
-from m3search.storage.free_list import roots_are_sound
 from m3search.storage.keys import MANIFEST_KEY, array_key
+from m3search.storage.store_tree import roots_are_sound
 
 
 @pytest.fixture(scope="module")
