@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from m3search.storage import Snapshot
 
+_FEW = 24
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Located:
@@ -34,11 +36,27 @@ class Located:
     @classmethod
     def of(cls, snapshot: Snapshot, docids: NDArray[np.int64]) -> Self:
         """The documents of passages i64[n]."""
+        if len(docids) <= _FEW:
+            return cls._of_few(snapshot, docids)
         ids, numbers = np.empty(len(docids), object), np.empty(len(docids), np.int64)
         for segment, positions, rows in snapshot.split(docids):
             numbers[positions] = documents = segment.documents_at(rows)
             ids[positions] = segment.ids_of(documents)
         return cls(ids.tolist(), snapshot.owners(docids), numbers)
+
+    @classmethod
+    def _of_few(cls, snapshot: Snapshot, docids: NDArray[np.int64]) -> Self:
+        """The same one by one: to put a few of each segment together takes longer."""
+        owners = snapshot.owners(docids)
+        ids, numbers = [], []
+        for owner, docid in zip(owners.tolist(), docids.tolist(), strict=True):
+            segment = snapshot.segments[owner]
+            number = docid - segment.base
+            if not segment.one_passage_each:
+                number = int(segment.documents_of[number])
+            numbers.append(number)
+            ids.append(segment.id_of(number))
+        return cls(ids, owners, np.array(numbers, np.int64))
 
     def first(self, count: int) -> Located:
         """The first `count` of them."""

@@ -59,10 +59,11 @@ def field_addresses(segment: Segment, name: str) -> NDArray[np.int64]:
     tokens = field.terms if field.term_ends is None else none
     lengths = none if field.lengths is None else field.lengths
     arrays = (*field.blocks.arrays, field.row_ends, field.row_terms, field.row_values, lengths, tokens)
-    return np.array([segment.base, segment.info.passages, wide, 0, *_pairs(arrays)], np.int64)
+    return np.array([segment.base, segment.info.passages, wide, 0, *pairs(arrays)], np.int64)
 
 
-def _pairs(arrays: Iterable[NDArray[Any]]) -> Iterable[int]:
+def pairs(arrays: Iterable[NDArray[Any]]) -> Iterable[int]:
+    """Of each array its address and its length."""
     for array in arrays:
         yield from (array.ctypes.data, len(array))
 

@@ -80,12 +80,9 @@ class TermStatistics:
     @classmethod
     def _counted(cls, query: Query, snapshot: Snapshot) -> TermStatistics:
         """Document frequencies over all segments, the dead left out."""
-        numbers = np.empty((len(snapshot.segments), len(query.terms)), np.int64)
-        frequencies = np.zeros(len(query.terms))
-        for segment, local in zip(snapshot.segments, numbers, strict=True):
-            local[:] = segment.fields["bm25"].numbers(query.terms)
-            known = local >= 0
-            frequencies[known] += segment.bm25_frequencies[local[known]]
+        from m3search.retrieval.term_counts import counted
+
+        numbers, frequencies = counted(snapshot, query.terms)
         idf = np.log(1 + (snapshot.passages - frequencies + 0.5) / (frequencies + 0.5))
         weights = np.where(frequencies > 0, query.term_counts * idf, 0.0)
         settings = snapshot.manifest.config.bm25

@@ -47,6 +47,7 @@ SOURCES = (
     "retrieval/row_product.py",
     "retrieval/scratch.py",
     "retrieval/segment_search.py",
+    "retrieval/term_counts.py",
     "retrieval/warming.py",
     "storage/block_postings.py",
     "storage/inversion.py",

@@ -163,10 +163,12 @@ def _token_loops() -> list[Any]:
 
 
 def _term_loops() -> list[Any]:
+    from m3search.retrieval import term_counts
     from m3search.storage import term_lookup
 
     term_lookup.warm()
-    return [term_lookup.find_terms]
+    term_counts.warm()
+    return [term_lookup.find_terms, term_lookup.prefixes_of, term_counts.count_terms]
 
 
 def _vector_loops() -> list[Any]:

@@ -199,6 +199,15 @@ class Segment:
         return frequencies
 
     @cached_property
+    def bm25_prefixes(self) -> NDArray[np.uint64]:
+        """u64[terms]: the first bytes of BM25's terms, see `term_lookup.prefixes_of`."""
+        from m3search.storage.term_lookup import prefixes_of
+
+        field = self.fields["bm25"]
+        assert field.term_ends is not None
+        return prefixes_of(field.terms, field.term_ends)
+
+    @cached_property
     def documents_of(self) -> NDArray[np.int64]:
         """i64[passages]: the document of each passage."""
         return np.repeat(np.arange(self.info.documents), np.diff(self.passage_ends))

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from m3search import Document, Encodings
 from m3search.retrieval import DenseLeg, Query
-from m3search.retrieval.dense import inner_products, rounding
+from m3search.retrieval.dense import exhaustive, inner_products, nearest_allowed, rounding
 
 F32 = st.floats(-(2.0**120), 2.0**120, width=32)
 
@@ -125,3 +125,25 @@ def test_ordinary_vectors_are_proposed_by_float32(tmp_path):
         found = DenseLeg().search(query, opened, opened.allowed(None), 5)
         assert 0 < found.slack < 1e-5
         assert found.postings == 60
+
+
+@pytest.mark.parametrize("share", [0.05, 0.59, 0.61, 0.9, 1.0])
+@pytest.mark.parametrize("scattered", [True, False], ids=["scattered", "the nearest are not allowed"])
+def test_the_nearest_allowed_are_those_that_a_search_finds_that_asks_of_every_vector(share, scattered):
+    rng = np.random.default_rng(7)
+    vectors = rng.integers(-2, 3, (2000, 6)).astype(np.float32)  # many scores are equal
+    for depth in (1, 10, 101):
+        vector = rng.normal(size=6).astype(np.float32)
+        order = rng.permutation(2000) if scattered else np.argsort(vectors @ vector)
+        allowed = np.zeros(2000, bool)
+        allowed[order[: round(share * 2000)]] = True
+        count, bitmap = int(allowed.sum()), np.packbits(allowed, bitorder="little")
+        if count < depth:
+            continue
+        rows, scores = nearest_allowed(vector, vectors, bitmap, count, depth)
+        expected_rows, expected = exhaustive(vector, vectors, bitmap, depth)
+        assert scores.tolist() == expected.tolist()
+        assert allowed[rows].all()
+        assert len(set(rows.tolist())) == depth
+        surely = scores > scores[-1]
+        assert set(rows[surely].tolist()) == set(expected_rows[surely].tolist())
