@@ -23,7 +23,7 @@ from m3search.indexing.progress import progress_bar
 from m3search.indexing.sources.record import Accepted
 from m3search.records import Encodings, Weights, check_codec
 from m3search.records.token_codes import TokenCodes
-from m3search.storage import DenseSettings, Environment, IndexWriter, Snapshot
+from m3search.storage import DenseSettings, IndexWriter, Snapshot, open_latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,9 +120,9 @@ def rebuild_index(
     """Make the new index; arguments and errors are those of `Index.rebuild`, and `changed` says what becomes of a config."""
     if to.resolve() == path.resolve():
         raise InputError(f"{to} is the index itself: name another folder for the new one")
-    environment = Environment.open(path / "store")
+    environment, snapshot = open_latest(path)
     try:
-        with Snapshot.latest(environment, path) as snapshot:
+        with snapshot:
             config = changed(snapshot.manifest.config)
             writer = IndexWriter.for_build(to, overwrite=overwrite)
             writer.threads = threads

@@ -134,6 +134,16 @@ def test_deleted_documents_are_left_out(encoder, folder, tmp_path):
     assert held(tmp_path / "i", encoder) == held(tmp_path / "fresh", encoder)
 
 
+def test_a_compacted_index_is_found_where_it_is(encoder, folder, tmp_path):
+    """Its store has another name."""
+    shutil.copytree(folder / "all", tmp_path / "before")
+    with Index.open(tmp_path / "before", mode="w") as index:
+        index.compact()
+    assert not (tmp_path / "before" / "store").exists()
+    assert rebuild(tmp_path / "before", tmp_path / "i").documents == len(DOCUMENTS)
+    assert held(tmp_path / "i", encoder) == held(folder / "all", encoder)
+
+
 def test_no_model_is_needed_and_none_is_loaded(encoder, tmp_path, monkeypatch):
     shutil.copytree(CHECKPOINT, tmp_path / "model")
     with Index.build(DOCUMENTS[:4], tmp_path / "before", encoder=Encoder.load(tmp_path / "model")):
