@@ -195,7 +195,8 @@ class Writer:
         if self._replacing:
             return ""
         if document.id in self._placed or document.id in self._coming:
-            return "was there before: ids are unique in an index; rename one, or replace it with upsert"
+            there = "was there before: ids are unique in an index; rename one, or replace it with upsert "
+            return there + "(m3search add --replace)"
         self._coming.add(document.id)
         return ""
 
@@ -203,7 +204,7 @@ class Writer:
         """Why documents cannot come in beside the generation; where they replace, what they replace dies."""
         found = self._changes.find([document.id for document in documents])
         if not self._replacing:
-            there = "is in the index already: ids are unique; choose another, or replace the document with upsert"
+            there = "is in the index already: ids are unique; choose another, or replace it with upsert (m3search add --replace)"
             return ["" if place is None else there for place in found]
         for place in dict.fromkeys(place for place in found if place is not None):
             self._changes.kill(*place)
