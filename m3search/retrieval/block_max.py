@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from m3search.storage import BlockArrays
 
 _AHEAD = 32  # postings
+_FEW_BLOCKS = 1024  # of so few, an eighth (2 ** _FEWER) of the buckets and bins tells enough, and is emptied sooner
+_FEWER = 3
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -99,11 +101,13 @@ def search_blocks(
     threshold = max(_lowered(wanted.reached, wanted), wanted.floor)
     bounds = scratch.bounds[:blocks]
     count, highest = _bound_blocks(terms, postings, scratch.partials, bounds, threshold, scratch.listed)
-    bucket_shift = _shift(highest, BUCKETS)
-    _order_blocks(bounds, scratch.listed[:count], bucket_shift, scratch.bucket_ends, order)
+    fewer = _FEWER if blocks <= _FEW_BLOCKS else 0
+    ends = scratch.bucket_ends[: (BUCKETS >> fewer) + 1]
+    bucket_shift = _shift(highest, len(ends) - 1)
+    _order_blocks(bounds, scratch.listed[:count], bucket_shift, ends, order)
 
-    bin_shift = _shift(highest, BINS)
-    histogram, block_sums = scratch.histogram, scratch.block_sums
+    histogram, block_sums = scratch.histogram[: BINS >> fewer], scratch.block_sums
+    bin_shift = _shift(highest, len(histogram))
     histogram[:] = 0
     current, above, kept = 0, 0, 0
     for position in range(count):
@@ -125,7 +129,7 @@ def search_blocks(
             total = block_sums[place & 63]
             found[kept], uppers[kept] = np.uint32(block * 64 + place), total
             kept += 1
-            number = min(np.int64(total) >> bin_shift, BINS - 1)
+            number = min(np.int64(total) >> bin_shift, len(histogram) - 1)
             histogram[number] += 1
             above += number >= current
         while above - histogram[current] >= depth:
@@ -227,14 +231,15 @@ def _order_blocks(
     order: NDArray[np.int32],
 ) -> None:
     """Orders blocks by falling bucket of their bound."""
+    buckets = len(ends) - 1
     ends[:] = 0
     for position in range(len(listed)):
-        ends[BUCKETS - (np.int64(bounds[listed[position]]) >> shift)] += 1
-    for bucket in range(BUCKETS):
+        ends[buckets - (np.int64(bounds[listed[position]]) >> shift)] += 1
+    for bucket in range(buckets):
         ends[bucket + 1] += ends[bucket]
     for position in range(len(listed)):
         block = listed[position]
-        bucket = BUCKETS - 1 - (np.int64(bounds[block]) >> shift)
+        bucket = buckets - 1 - (np.int64(bounds[block]) >> shift)
         order[ends[bucket]] = block
         ends[bucket] += 1
 

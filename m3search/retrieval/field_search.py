@@ -74,7 +74,8 @@ def search_field(
         allowed = bitmap_at(bitmap, passages)
         count, some = search_segment(numbers[position], weights, postings, rows, allowed, request, saturation, room)
         read += some
-        docids, scores = _merged(docids, scores, room.found[:count], room.exact[:count], base_of(segment), depth)
+        if count:
+            docids, scores = _merged(docids, scores, room.found[:count], room.exact[:count], base_of(segment), depth)
     return docids, scores, read
 
 
@@ -132,22 +133,27 @@ def find_tokens(segment: NDArray[np.int64], tokens: NDArray[np.uint32], numbers:
 def look_up(tokens: NDArray[np.uint32], known: NDArray[np.uint32], numbers: NDArray[np.int64]) -> None:
     """Writes i64[q] where tokens stand among the known ones, both ascending; -1 of one that does not.
 
-    Where many tokens are known, one stands not far below the place that its id would have if all were.
+    A token is looked for from the place on where it would stand if the known ones were spread evenly, in growing steps.
     """
+    count = len(known)
     for position in range(len(tokens)):
         token = tokens[position]
-        last = min(np.int64(token), len(known) - 1)
-        step = 1
-        while last - step >= 0 and known[last - step] >= token:
-            step *= 2
-        start, stop = max(last - step, 0), last + 1
+        if count == 0 or token > known[count - 1]:
+            numbers[position] = -1
+            continue
+        guess = min(np.int64(token) * count // (np.int64(known[count - 1]) + 1), count - 1)
+        start, stop, step = guess, guess, 1
+        while start > 0 and known[start] > token:
+            stop, start, step = start, max(start - step, 0), 2 * step
+        while stop < count - 1 and known[stop] < token:
+            start, stop, step = stop, min(stop + step, count - 1), 2 * step
         while start < stop:
             middle = (start + stop) >> 1
             if known[middle] < token:
                 start = middle + 1
             else:
                 stop = middle
-        numbers[position] = start if start < len(known) and known[start] == token else -1
+        numbers[position] = start if known[start] == token else -1
 
 
 @compiled

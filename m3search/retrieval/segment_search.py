@@ -75,9 +75,9 @@ def search_segment(
     if known == 0:
         return 0, 0
     unit = most * LARGEST_IMPACT / _UNITS
-    known_numbers, known_weights = np.empty(known, np.uint32), np.empty(known)
-    starts, stops, rare_units = np.empty(known, np.int64), np.empty(known, np.int64), np.empty(known, np.uint32)
-    block_rows, places, units = np.empty(known, np.int64), np.empty(known, np.int64), np.empty(known, np.uint32)
+    known_weights = np.empty(known)
+    starts, stops, block_rows, places = np.empty((4, known), np.int64)  # an array of its own for each takes longer
+    known_numbers, rare_units, units = np.empty((3, known), np.uint32)
     known = rares = frequents = 0
     error, reached = np.int64(_SLACK), np.int64(0)
     for term in range(len(numbers)):
