@@ -7,8 +7,10 @@ precision and checkpoints; here are only the loss, the batches and what is logge
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections import defaultdict
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +32,13 @@ from m3search.training.model import TrainedModel
 from m3search.training.saving import save_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from m3search.encoder.checkpoint import Checkpoint
     from m3search.training.examples import ExampleSet
     from m3search.training.losses import Losses
+
+_PRECISION = "ACCELERATE_MIXED_PRECISION"
 
 
 def run(
@@ -56,9 +60,10 @@ def run(
         model.freeze(training.heads_only)
     elif training.checkpointing:
         model.checkpoint_activations()
-    trainer = Steps(
-        model, batches, collator(checkpoint, training), _arguments(output, training, batches, progress), losses
-    )
+    with _own_precision():
+        trainer = Steps(
+            model, batches, collator(checkpoint, training), _arguments(output, training, batches, progress), losses
+        )
     trainer.piece = training.piece
     if not progress or not sys.stderr.isatty():
         trainer.remove_callback(PrinterCallback)
@@ -84,6 +89,18 @@ def run(
     history = [dict(row) for row in trainer.state.log_history]
     write_curves(history, output / WORK)
     return Trained(output, trainer.state.global_step, float(done.training_loss), 0.0, values, history)
+
+
+@contextmanager
+def _own_precision() -> Iterator[None]:
+    """Older versions of transformers leave a training's precision in the environment, where the next training finds it."""
+    before = os.environ.pop(_PRECISION, None)
+    try:
+        yield
+    finally:
+        os.environ.pop(_PRECISION, None)
+        if before is not None:
+            os.environ[_PRECISION] = before
 
 
 def collator(checkpoint: Checkpoint, training: Training) -> Collator:
