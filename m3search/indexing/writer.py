@@ -204,7 +204,9 @@ class Writer:
         """Why documents cannot come in beside the generation; where they replace, what they replace dies."""
         found = self._changes.find([document.id for document in documents])
         if not self._replacing:
-            there = "is in the index already: ids are unique; rename it, or replace it with upsert (m3search add --replace)"
+            there = (
+                "is in the index already: ids are unique; rename it, or replace it with upsert (m3search add --replace)"
+            )
             return ["" if place is None else there for place in found]
         for place in dict.fromkeys(place for place in found if place is not None):
             self._changes.kill(*place)

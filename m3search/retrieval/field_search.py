@@ -12,10 +12,13 @@ import numpy as np
 from m3search.retrieval.addresses import WIDTH, base_of, bitmap_at, passages_of, postings_at, rows_at, scratch_at
 from m3search.retrieval.compiling import borrowing, compiled
 from m3search.retrieval.forward import Saturation, score_frequencies, score_weights
+from m3search.retrieval.intrinsics import prefetch
 from m3search.retrieval.segment_search import Request, search_segment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from m3search.storage import BlockArrays
 
 __all__ = ["WIDTH", "find_tokens", "look_up", "score_passages", "search_field", "weighing"]
 
@@ -58,14 +61,17 @@ def search_field(
     read = 0
     room = scratch_at(scratch)
     saturation = Saturation(k1, b, average)
+    if len(tokens):
+        for position in range(len(segments)):
+            look_up(tokens, rows_at(segments[position]).tokens, numbers[position])
     for position in range(len(segments)):
+        if position + 1 < len(segments):
+            _ask_for(postings_at(segments[position + 1]), numbers[position + 1])
         segment = segments[position]
         passages = passages_of(segment)
         if passages == 0:
             continue
         postings, rows = postings_at(segment), rows_at(segment)
-        if len(tokens):
-            look_up(tokens, rows.tokens, numbers[position])
         least = scores[depth - 1] if len(scores) == depth else 0.0
         change = changes[position] if len(changes) else 1.0
         bitmap = bitmaps[position] if len(bitmaps) else 0
@@ -77,6 +83,17 @@ def search_field(
         if count:
             docids, scores = _merged(docids, scores, room.found[:count], room.exact[:count], base_of(segment), depth)
     return docids, scores, read
+
+
+@borrowing
+def _ask_for(postings: BlockArrays, numbers: NDArray[np.int64]) -> None:
+    """Asks for what is read first of the terms of the segment that comes next."""
+    for term in range(len(numbers)):
+        number = numbers[term]
+        if 0 <= number < len(postings.scales):
+            prefetch(postings.scales, number)
+            prefetch(postings.ranked[number], 0)
+            prefetch(postings.rare_ends, number)
 
 
 @compiled
