@@ -6,7 +6,7 @@ COLLECTIONS ?= collections
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 
-.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-lexical bench-rerank bench-dense bench-hybrid bench-live bench-filters bench-long-documents bench-encode bench-gpu-encode bench-sparse-memory bench-train-memory lint heads clean
+.PHONY: demo test test-lowest test-collections torture exact bench-quality bench-weights bench-lexical bench-rerank bench-dense bench-hybrid bench-live bench-filters bench-long-documents bench-encode bench-gpu-encode bench-sparse-memory bench-train-memory lint heads clean
 
 demo: $(BIN)/.demo-installed
 	$(BIN)/m3search demo --index indexes/demo
@@ -44,6 +44,10 @@ lint: $(BIN)/.dev-installed
 # The README's table of quality, and the lexical engine beside its peers; the latter have an environment of their own.
 bench-quality: $(BIN)/.dev-installed
 	$(BIN)/python benchmarks/quality.py --collections $(COLLECTIONS)
+
+# The blend that the embedded encoder recommends: learned on training queries, reported on others; an hour, most of it of encoding.
+bench-weights: $(BIN)/.dev-installed
+	$(BIN)/python benchmarks/weights.py --collections $(COLLECTIONS)
 
 # ColBERT's codecs: time, overlap with fp32, nDCG, bytes; the figures of docs/colbert.md.
 bench-rerank: $(BIN)/.dev-installed
@@ -118,8 +122,7 @@ $(VENV)-bench-encode/bin/.installed: pyproject.toml benchmarks/encode/peers.txt
 	$(VENV)-bench-encode/bin/pip install -q -c constraints.txt -e '.[mini]' -r benchmarks/encode/peers.txt
 	@touch $@
 
-# Two heads for the embedded encoder, fitted on text of this machine, in the place of those that the package ships; packages
-# that COLLECTIONS judge are left out.
+# The encoder's own two heads, fitted again on text of this machine; packages that COLLECTIONS judge are left out.
 heads: $(BIN)/.demo-installed
 	$(BIN)/python -m m3search.training.mini_text --output build-pairs.jsonl --without $(wildcard $(COLLECTIONS)/debian-*)
 	OMP_NUM_THREADS=1 $(BIN)/python -m m3search.training.mini_heads --pairs build-pairs.jsonl

@@ -26,6 +26,7 @@ BLENDS = {
     "bm25": "bm25=1",
     "dense + lexical": "dense=1,lexical=0.3",
     "dense + bm25": "dense=1,bm25=0.5",
+    "dense + lexical + bm25": "dense=1,lexical=0.8,bm25=1",
 }
 COLBERT = ",colbert=1"
 MEASURES = ("nDCG@10", "R@100")

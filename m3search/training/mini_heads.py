@@ -5,9 +5,8 @@ and seed give the same heads on one machine with one thread; values are rounded 
 
 The lexical head begins as a ridge regression of token states to the idf of the token they stand for, so that a token weighs
 what it is worth in its context, and then learns by contrast: a short text is to score higher with its long one than with
-those of its neighbours. The multi-vector head keeps the directions in which normalised states differ most: it has a third
-of the identity's width. What the package ships was still made the earlier way, by the regression alone over the demo's
-documents and with the identity: its ``provenance.json`` says so. Run it with::
+those of its neighbours. The multi-vector head is the identity; a narrower one keeps the directions in which normalised states
+differ most. Run it with::
 
     python -m m3search.training.mini_text --output pairs.jsonl
     OMP_NUM_THREADS=1 python -m m3search.training.mini_heads --pairs pairs.jsonl
@@ -227,7 +226,7 @@ def _tokens(side: States, rows: NDArray[np.int64], weight: torch.Tensor, bias: t
 
 
 def make_heads(
-    examples: Sequence[Example], output: Path, *, source: str, dim: int | None = 128, steps: int = STEPS, seed: int = 0
+    examples: Sequence[Example], output: Path, *, source: str, dim: int | None = None, steps: int = STEPS, seed: int = 0
 ) -> dict[str, object]:
     """Fits both heads and writes them with a note of where they come from.
 
@@ -302,7 +301,7 @@ def make_heads(
 
 
 def _states(checkpoint: Checkpoint, texts: Sequence[str], limit: int, path: Path) -> States:
-    """The frozen backbone's states, in a mapped file."""
+    """The frozen backbone's states, in a mapped file; in bf16 where the processor has it: a fit averages over them."""
     import torch
 
     tokenizer = TextTokenizer(
@@ -312,13 +311,13 @@ def _states(checkpoint: Checkpoint, texts: Sequence[str], limit: int, path: Path
         vocab_size=int(checkpoint.config["vocab_size"]),
         mask_token=checkpoint.settings.mask_token,
     )
-    backbone = Backbone(checkpoint, device="cpu", dtype="fp32")
+    backbone = Backbone(checkpoint, device="cpu", dtype="fast")
     tokens = tokenizer.tokenize(checked_texts(texts))
     offsets = np.concatenate([[0], np.cumsum(tokens.lengths)])
     values = np.memmap(path, np.float16, "w+", shape=(int(offsets[-1]), backbone.hidden))
     for batch in token_batches(tokens.lengths, _BUDGET, padded=False):
         with torch.inference_mode():
-            states = backbone.states([tokens.ids[row] for row in batch]).numpy().astype(np.float16)
+            states = backbone.states([tokens.ids[row] for row in batch]).float().numpy().astype(np.float16)
         for row, part in zip(batch, np.split(states, np.cumsum(tokens.lengths[batch])[:-1]), strict=True):
             values[offsets[row] : offsets[row + 1]] = part
     ids = np.concatenate(tokens.ids)
@@ -331,7 +330,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help='JSONL, one {"query": ..., "pos": [...]} a line')
     parser.add_argument("--output", type=Path, default=mini.HEADS, help="folder for the heads (default: the package's)")
     parser.add_argument("--limit", type=int, default=LIMIT, help=f"pairs to use ({LIMIT:,})")
-    parser.add_argument("--dim", type=int, default=128, help="width of the multi-vector head; 0: the identity")
+    parser.add_argument("--dim", type=int, help="width of the multi-vector head (the identity)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of the lexical head's contrast ({STEPS})")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--source", default="pairs of m3search.training.mini_text", help="what the texts are")
@@ -341,7 +340,7 @@ def main() -> None:
         examples,
         arguments.output,
         source=arguments.source,
-        dim=arguments.dim or None,
+        dim=arguments.dim,
         steps=arguments.steps,
         seed=arguments.seed,
     )
