@@ -23,7 +23,9 @@ LINES = [json.dumps({"id": f"d{number}", "text": f"the lazy dog reads book {numb
 def test_ctrl_c_keeps_what_was_encoded_and_resume_goes_on(m3search, tmp_path):
     path = tmp_path / "i"
     options = ["--index", path, "--encoder", CHECKPOINT, "--threads", "1"]
-    command = [sys.executable, "-c", MAIN, "build", "-", *map(str, options)]
+    # a shell's background jobs, such as these tests may be one, inherit that SIGINT is ignored
+    heard = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
+    command = [sys.executable, "-c", heard, "build", "-", *map(str, options)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         # the first chunk is encoded as soon as the second one is read; then the third one lets it wait
         process.stdin.write("".join(LINES[:1040]))
