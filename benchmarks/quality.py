@@ -14,10 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+from common.indexes import kept_index
+
 import m3search
-from m3search import Index, errors
+from m3search import Index
 from m3search.evaluation import load_beir
-from m3search.indexing.sources import open_source
 
 ROOT = Path(__file__).parent
 BLENDS = {
@@ -31,18 +32,6 @@ BLENDS = {
 COLBERT = ",colbert=1"
 MEASURES = ("nDCG@10", "R@100")
 RERANK = 100
-
-
-def open_index(folder: Path, path: Path, *, fresh: bool) -> Index:
-    """The collection's index, built if it is not there."""
-    if not fresh:
-        try:
-            return Index.open(path)
-        except errors.IndexNotFoundError:
-            pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = open_source(folder)
-    return Index.build(source, path, encoder="mini", colbert="int8", overwrite=True)
 
 
 def measure(index: Index, folder: Path, split: str) -> dict[str, dict[str, float]]:
@@ -92,7 +81,8 @@ def main() -> None:
     sizes: dict[str, dict[str, int]] = {}
     for name in args.names:
         folder = args.collections / name
-        with open_index(folder, ROOT.parent / "indexes" / "benchmark" / name, fresh=args.fresh) as index:
+        place = ROOT.parent / "indexes" / "benchmark" / name
+        with kept_index(folder, place, encoder="mini", fresh=args.fresh, colbert="int8") as index:
             sizes[name] = {"documents": len(index), "passages": index.info()["passages"]}
             results[name] = measure(index, folder, args.split)
     record = {

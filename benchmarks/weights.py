@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.indexes import kept_index
 from common.markdown import table
 from common.progress import say
 
-from m3search import Encoder, Encodings, Hits, Index, Weights, errors
+from m3search import Encoder, Encodings, Hits, Weights
 from m3search.evaluation import Dataset, evaluate, load_beir
-from m3search.indexing.sources import open_source
 
 ROOT = Path(__file__).parent
 INDEXES = ROOT.parent / "indexes" / "benchmark"
@@ -47,7 +47,8 @@ class Asked:
     def __init__(self, collections: Path, name: str, split: str, encoder: Encoder) -> None:
         self.name, self.split = name, split
         self.data: Dataset = load_beir(collections / name, split)
-        self._index = _open(collections / name, encoder)
+        places = INDEXES / name, INDEXES / "exact" / name
+        self._index = kept_index(collections / name, *places, encoder=encoder, on_error="skip")
         texts = list(self.data.queries.values())
         encoded = encoder.encode(texts, query=True)
         self._encoded: dict[str, Encodings] = {text: encoded.rows(row, row + 1) for row, text in enumerate(texts)}
@@ -68,18 +69,6 @@ class Asked:
 
 def _pairs(hits: Hits) -> list[tuple[str, float]]:
     return [(hit.id, hit.score) for hit in hits]
-
-
-def _open(folder: Path, encoder: Encoder) -> Index:
-    places = (INDEXES / folder.name, INDEXES / "exact" / folder.name)
-    for place in places:
-        try:
-            return Index.open(place, encoder=encoder)
-        except errors.IndexNotFoundError:
-            continue
-    places[-1].parent.mkdir(parents=True, exist_ok=True)
-    say(f"building {places[-1]}")
-    return Index.build(open_source(folder), places[-1], encoder=encoder, on_error="skip")
 
 
 def learned(points: dict[str, Any], collections: Path, encoder: Encoder) -> Iterator[None]:

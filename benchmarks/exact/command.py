@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.indexes import kept_index
 from common.markdown import table as markdown
 from common.progress import say
 from numpy.typing import NDArray
 
 import m3search
 from exact.brute_force import BruteForce
-from m3search import Encoder, Hits, Index, errors
+from m3search import Encoder, Hits, Index
 from m3search.evaluation import load_beir
-from m3search.indexing.sources import open_source
 
 BENCHMARKS = Path(__file__).parent.parent
 PRESETS = ("m3", "m3-long", "m3-readme")
@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     encoder = Encoder.load(args.encoder)
     for name in names:
         folder = args.collections / name
-        with _open(folder, args.cache / name, encoder, fresh=args.fresh) as index:
+        kept = {"segment_size": SEGMENT_SIZE, "on_error": "skip"}
+        with kept_index(folder, args.cache / name, encoder=encoder, fresh=args.fresh, **kept) as index:
             record["collections"].pop(name, None)
             record["collections"][name] = {"date": time.strftime("%Y-%m-%d")} | compared(
                 index, queries_of(folder)[: args.queries], encoder, args.seed
@@ -91,19 +92,6 @@ def queries_of(folder: Path) -> list[str]:
     for qrels in sorted((folder / "qrels").glob("*.tsv")):
         found |= load_beir(folder, qrels.stem).queries
     return list(found.values())
-
-
-def _open(folder: Path, path: Path, encoder: Encoder, *, fresh: bool) -> Index:
-    if not fresh:
-        try:
-            return Index.open(path, encoder=encoder)
-        except errors.IndexNotFoundError:
-            pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    say(f"building {path}")
-    return Index.build(
-        open_source(folder), path, encoder=encoder, segment_size=SEGMENT_SIZE, overwrite=True, on_error="skip"
-    )
 
 
 def compared(index: Index, queries: Sequence[str], encoder: Encoder, seed: int) -> dict[str, Any]:

@@ -29,3 +29,15 @@ def test_nothing_is_nowhere(snapshot_of):
     snapshot = snapshot_of([Document("a", "zip")], None)
     order, found = Located.ordered(snapshot, np.empty(0, np.int64), np.empty(0), 3)
     assert (order.tolist(), found.ids, found.numbers.tolist()) == ([], [], [])
+
+
+@pytest.mark.parametrize("size", [7, 1000])
+def test_a_few_are_located_like_many(snapshot_of, size):
+    snapshot = snapshot_of([Document(f"d{number}", "zip") for number in range(60)], None, size)
+    docids = np.random.default_rng(size).permutation(60)
+    many = Located.of(snapshot, docids)
+    for start in range(0, 60, 9):
+        few, end = Located.of(snapshot, docids[start : start + 9]), start + 9
+        assert few.ids == list(many.ids[start:end])
+        assert few.owners.tolist() == many.owners[start:end].tolist()
+        assert few.numbers.tolist() == many.numbers[start:end].tolist()
