@@ -3,8 +3,8 @@
 Imports numba; `segment_search` calls it. Everything is counted in units of a fixed fraction of the query's largest possible
 score, as u32, so that sums are exact and bounds stay bounds. The steps of `search_blocks`:
 
-1. Postings of rare terms are added up passage by passage, and per block their largest sum.
-2. A block's bound is that, plus what its maxima of the frequent terms can add.
+1. Postings of rare terms are chained block by block, and added up per block: few blocks have two.
+2. A block's bound is that sum, plus what its maxima of the frequent terms can add.
 3. Blocks whose bound can still matter are taken by falling bound, and scored: the k-th best so far, read off a
    histogram, raises the threshold until no block is left above it.
 4. What is at most a rounding below the threshold is left, for its exact score to be looked up.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from m3search.retrieval.scratch import Scratch
     from m3search.storage import BlockArrays
 
-_AHEAD = 32  # postings
+_MOST_RARE = np.uint32(2**31)  # no passage has more; and with any bound of frequent terms it stays within a u32
 _FEW_BLOCKS = 1024  # of so few, an eighth (2 ** _FEWER) of the buckets and bins tells enough, and is emptied sooner
 _FEWER = 3
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -55,6 +55,24 @@ class QueryTerms(NamedTuple):
     rows: NDArray[np.int64]
     places: NDArray[np.int64]
     units: NDArray[np.uint32]
+
+
+class Chains(NamedTuple):
+    """Room for the rare postings of a query, p of them in b blocks; what it holds before does not matter.
+
+    Attributes:
+        heads: u32[b], the block's last posting; 0 where it has none.
+        partials: u32[b], what the block's postings add up to, or 2^31 where that is less.
+        values: u32[p + 1], units of each posting, from 1 on.
+        places: u8[p + 1], its passage in the block.
+        links: u32[p + 1], the posting of the block before it; 0: there is none.
+    """
+
+    heads: NDArray[np.uint32]
+    partials: NDArray[np.uint32]
+    values: NDArray[np.uint32]
+    places: NDArray[np.uint8]
+    links: NDArray[np.uint32]
 
 
 class Wanted(NamedTuple):
@@ -82,6 +100,7 @@ def search_blocks(
     allowed: NDArray[np.uint64],
     passages: int,
     wanted: Wanted,
+    chains: Chains,
     scratch: Scratch,
 ) -> tuple[int, int]:
     """Passages whose upper bound of a score may belong to the best: how many, and the postings that were read.
@@ -92,15 +111,16 @@ def search_blocks(
         allowed: u64[b], bit i for passage i of the block; empty: all.
         passages: how many the segment has.
         wanted: how many and from where on.
+        chains: for the rare postings of `terms`.
         scratch: `found` is filled with the passages, `uppers` with their bounds.
     """
     blocks = postings.block_max.shape[1]
     order, found, uppers = scratch.order, scratch.found, scratch.uppers
     depth = wanted.depth
-    read = _add_rare(terms, postings.rare, scratch.sums[: 64 * blocks], scratch.partials)
+    read = _chain_rare(terms, postings.rare, chains)
     threshold = max(_lowered(wanted.reached, wanted), wanted.floor)
     bounds = scratch.bounds[:blocks]
-    count, highest = _bound_blocks(terms, postings, scratch.partials, bounds, threshold, scratch.listed)
+    count, highest = _bound_blocks(terms, postings, chains.partials, bounds, threshold, scratch.listed)
     fewer = _FEWER if blocks <= _FEW_BLOCKS else 0
     ends = scratch.bucket_ends[: (BUCKETS >> fewer) + 1]
     bucket_shift = _shift(highest, len(ends) - 1)
@@ -116,10 +136,10 @@ def search_blocks(
             break  # all that follow stand in lower buckets
         turn = position % TOGETHER
         if turn == 0:
-            _fetch(terms, postings, scratch, position, count)
+            _fetch(terms, postings, chains, scratch, position, count)
         if bounds[block] < threshold:
             continue
-        read += _score_block(terms, postings, scratch, block, turn, block_sums)
+        read += _score_block(terms, postings, chains, scratch, block, turn, block_sums)
         matching = _at_least(block_sums, threshold) & _searched(block, allowed, passages)
         if matching == 0:
             continue
@@ -137,7 +157,6 @@ def search_blocks(
             current += 1
         threshold = max(threshold, _lowered(current << bin_shift, wanted))
 
-    _clear(terms, postings.rare, scratch.sums[: 64 * blocks], scratch.partials)
     count = 0
     for position in range(kept):
         if uppers[position] >= threshold:
@@ -147,39 +166,28 @@ def search_blocks(
 
 
 @borrowing
-def _add_rare(
-    terms: QueryTerms, rare: NDArray[np.uint32], sums: NDArray[np.uint32], partials: NDArray[np.uint32]
-) -> int:
-    """Adds up the rare terms by passage and keeps each block's largest sum: how many postings they have."""
-    postings = 0
-    last = np.uint32(len(sums) - 1)
+def _chain_rare(terms: QueryTerms, rare: NDArray[np.uint32], chains: Chains) -> int:
+    """Chains the rare terms' postings by block, and adds up each block's: how many there are.
+
+    Sums by passage would be closer bounds, and a cache miss a posting: these writes follow each other, or lie within a few
+    bytes a block.
+    """
+    heads, partials = chains.heads, chains.partials
+    heads[:] = 0
+    partials[:] = 0
+    last = np.uint32(len(heads) * 64 - 1)
+    count = 0
     for term in range(len(terms.starts)):
         units, those = terms.rare_units[term], rare[terms.starts[term] : terms.stops[term]]
-        postings += len(those)
-        for place in range(min(_AHEAD, len(those))):
-            prefetch(sums, np.int64(those[place] >> np.uint32(10)))
-        for place in range(len(those)):
-            if place + _AHEAD < len(those):
-                prefetch(sums, np.int64(those[place + _AHEAD] >> np.uint32(10)))
-            posting = those[place]
-            passage = min(posting >> np.uint32(10), last)
-            total = sums[passage] + units * (posting & np.uint32(1023))
-            sums[passage] = total
-            block = passage >> np.uint32(6)
-            partials[block] = max(partials[block], total)
-    return postings
-
-
-@borrowing
-def _clear(terms: QueryTerms, rare: NDArray[np.uint32], sums: NDArray[np.uint32], partials: NDArray[np.uint32]) -> None:
-    """Takes back what `_add_rare` did."""
-    last = np.uint32(len(sums) - 1)
-    for term in range(len(terms.starts)):
-        those = rare[terms.starts[term] : terms.stops[term]]
         for place in range(len(those)):
             passage = min(those[place] >> np.uint32(10), last)
-            sums[passage] = 0
-            partials[passage >> np.uint32(6)] = 0
+            value = units * (those[place] & np.uint32(1023))
+            block = passage >> np.uint32(6)
+            count += 1
+            chains.values[count], chains.places[count] = value, passage & np.uint32(63)
+            chains.links[count], heads[block] = heads[block], np.uint32(count)
+            partials[block] = min(partials[block] + value, _MOST_RARE)
+    return count
 
 
 @borrowing
@@ -245,12 +253,14 @@ def _order_blocks(
 
 
 @inlined
-def _fetch(terms: QueryTerms, postings: BlockArrays, scratch: Scratch, position: int, count: int) -> None:
+def _fetch(
+    terms: QueryTerms, postings: BlockArrays, chains: Chains, scratch: Scratch, position: int, count: int
+) -> None:
     """Asks for the postings of the next blocks in order, and where those after them lie."""
     order = scratch.order
     if position == 0:
         _fetch_counts(terms, postings, order[: min(count, TOGETHER)])
-    _fetch_postings(terms, postings, scratch, order[position : min(count, position + TOGETHER)])
+    _fetch_postings(terms, postings, chains, scratch, order[position : min(count, position + TOGETHER)])
     if position + TOGETHER < count:
         _fetch_counts(terms, postings, order[position + TOGETHER : min(count, position + 2 * TOGETHER)])
 
@@ -269,15 +279,17 @@ def _fetch_counts(terms: QueryTerms, postings: BlockArrays, blocks: NDArray[np.i
 def _fetch_postings(
     terms: QueryTerms,
     postings: BlockArrays,
+    chains: Chains,
     scratch: Scratch,
     blocks: NDArray[np.int32],
 ) -> None:
     """Finds out where the blocks' postings lie, and asks for them."""
     for position in range(len(blocks)):
         block = np.int64(blocks[position])
-        if scratch.partials[block]:
-            for line in range(4):
-                prefetch(scratch.sums, block * 64 + line * 16)
+        head = np.int64(chains.heads[block])
+        prefetch(chains.values, head)
+        prefetch(chains.places, head)
+        prefetch(chains.links, head)
         for term in range(len(terms.places)):
             place = terms.places[term]
             if place < 0:
@@ -299,19 +311,19 @@ def _fetch_postings(
 def _score_block(
     terms: QueryTerms,
     postings: BlockArrays,
+    chains: Chains,
     scratch: Scratch,
     block: int,
     turn: int,
     block_sums: NDArray[np.uint32],
 ) -> int:
     """Fills in the upper bounds of a block's 64 passages: how many postings of frequent terms were read."""
-    if scratch.partials[block]:
-        sums = scratch.sums[block * 64 : block * 64 + 64]
-        for place in range(64):
-            block_sums[place] = sums[place]
-    else:
-        for place in range(64):
-            block_sums[place] = 0
+    for place in range(64):
+        block_sums[place] = 0
+    rare = chains.heads[block]
+    while rare:
+        block_sums[chains.places[rare] & np.uint8(63)] += chains.values[rare]
+        rare = chains.links[rare]
     read = 0
     for term in range(len(terms.rows)):
         units = terms.units[term]

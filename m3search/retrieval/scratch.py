@@ -29,8 +29,11 @@ class Scratch(NamedTuple):
     """Arrays for a segment of at most b blocks.
 
     Attributes:
-        sums: u32[64 b], of zeros between searches.
-        partials: u32[b], of zeros between searches.
+        heads: u32[b].
+        partials: u32[b].
+        values: u32[64 b].
+        places: u8[64 b].
+        links: u32[64 b].
         bounds: u32[b].
         order: i32[b].
         listed: i32[b].
@@ -44,8 +47,11 @@ class Scratch(NamedTuple):
         stops: i64[16, q], where they end.
     """
 
-    sums: NDArray[np.uint32]
+    heads: NDArray[np.uint32]
     partials: NDArray[np.uint32]
+    values: NDArray[np.uint32]
+    places: NDArray[np.uint8]
+    links: NDArray[np.uint32]
     bounds: NDArray[np.uint32]
     order: NDArray[np.int32]
     listed: NDArray[np.int32]
@@ -88,11 +94,12 @@ def scratch_for(passages: int, terms: int) -> NDArray[np.int64]:
 
 def _made(blocks: int, terms: int) -> Scratch:
     passages = blocks * _BLOCK
-    sums = np.empty(passages, np.uint32)
-    sums.fill(0)
     return Scratch(
-        sums=sums,
-        partials=np.zeros(blocks, np.uint32),
+        heads=np.empty(blocks, np.uint32),
+        partials=np.empty(blocks, np.uint32),
+        values=np.empty(passages, np.uint32),
+        places=np.empty(passages, np.uint8),
+        links=np.empty(passages, np.uint32),
         bounds=np.empty(blocks, np.uint32),
         order=np.empty(blocks, np.int32),
         listed=np.empty(blocks, np.int32),

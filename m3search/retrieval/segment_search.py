@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from m3search.retrieval.best_first import best_first
-from m3search.retrieval.block_max import QueryTerms, Wanted, search_blocks
+from m3search.retrieval.block_max import Chains, QueryTerms, Wanted, search_blocks
 from m3search.retrieval.compiling import borrowing, compiled
 from m3search.retrieval.forward import score_frequencies, score_weights
 from m3search.storage import LARGEST_IMPACT
@@ -107,7 +107,8 @@ def search_segment(
         starts[:rares], stops[:rares], rare_units[:rares], block_rows[:frequents], places[:frequents], units[:frequents]
     )
     wanted = Wanted(request.depth, floor, reached, error, request.shrinkage / request.growth)
-    count, read = search_blocks(terms, postings, allowed, len(rows.ends) - 1, wanted, scratch)
+    chains = _chains(terms, postings, scratch)
+    count, read = search_blocks(terms, postings, allowed, len(rows.ends) - 1, wanted, chains, scratch)
     found, exact = scratch.found[:count], scratch.exact[:count]
     if len(rows.lengths):
         score_frequencies(found, known_numbers, known_weights, rows, saturation, exact)
@@ -115,6 +116,19 @@ def search_segment(
         score_weights(found, known_numbers, known_weights, rows, exact)
     kept = _matching(found, exact, request.least)
     return best_first(found[:kept], exact[:kept], request.depth), read
+
+
+@compiled
+def _chains(terms: QueryTerms, postings: BlockArrays, scratch: Scratch) -> Chains:
+    """Room for a query's rare postings: of the scratch, unless there are more of them than that has."""
+    blocks, count = postings.block_max.shape[1], 0
+    for term in range(len(terms.starts)):
+        count += len(postings.rare[terms.starts[term] : terms.stops[term]])
+    heads, partials = scratch.heads[:blocks], scratch.partials[:blocks]
+    if count < len(scratch.links):
+        return Chains(heads, partials, scratch.values, scratch.places, scratch.links)
+    values, links = np.empty(count + 1, np.uint32), np.empty(count + 1, np.uint32)
+    return Chains(heads, partials, values, np.empty(count + 1, np.uint8), links)
 
 
 @borrowing

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from scipy import sparse
 
 from m3search import Encodings, Index
-from m3search.retrieval import ALL, Query
+from m3search.retrieval import ALL, Query, scratch
 from m3search.storage import Environment, Snapshot
 from m3search.storage.block_postings import block_arrays
 
@@ -114,6 +115,35 @@ def test_only_what_is_allowed_is_found(large, opened, density):
             for depth in (1, 10, 300):
                 found = check(snapshot, matrix, queries[[row]], depth, mask)
                 assert mask[found.docids].all()
+
+
+def test_more_rare_postings_than_the_scratch_has_room_for(large, opened, monkeypatch):
+    matrix, _ = large
+    snapshot = opened(matrix, 700)
+    query = sparse.csr_array(np.linspace(0.1, 1, VOCABULARY, dtype=np.float32)[None])
+    monkeypatch.setattr(scratch, "_FEWEST_PASSAGES", 0)
+    with ThreadPoolExecutor(1) as fresh:  # a thread of its own, so scratch of its own
+        for depth in (10, 1000):
+            fresh.submit(check, snapshot, matrix, query, depth).result()
+        room = fresh.submit(scratch.scratch_for, 0, 0).result()[5]
+    blocks = snapshot.segments[0].fields["lexical"].blocks
+    assert len(blocks.arrays.rare) > room == 704
+
+
+def test_a_rare_term_in_all_passages_of_a_block(opened):
+    """The block's sum is far above what a u32 holds, and above any passage's score."""
+    count = 64 * 600
+    weights = np.zeros((count, 3), np.float32)
+    weights[64 * 7 : 64 * 8, 0] = np.linspace(0.2, 0.3, 64)
+    weights[64 * 9 : 64 * 10 : 2, 0] = 0.3
+    weights[::3, 1] = 0.25
+    weights[5::600, 2] = 0.3
+    matrix = sparse.csr_array(weights)
+    snapshot = opened(matrix, count)
+    assert snapshot.segments[0].fields["lexical"].blocks.frequent_terms == 1
+    for query in ([1, 0, 0], [1, 1, 0], [1e-3, 1, 0], [1, 1e-6, 1], [1e30, 1, 1e30]):
+        for depth in (1, 10, 100, 10_000):
+            check(snapshot, matrix, sparse.csr_array(np.array([query], np.float32)), depth)
 
 
 def test_work_is_saved_and_the_threshold_is_carried_on(large, opened):
@@ -225,7 +255,7 @@ sys.path.insert(0, sys.argv[1])
 from test_blocks import Only, corpus
 from m3search import Encodings
 from m3search.errors import CorruptionError
-from m3search.retrieval import ALL, Query
+from m3search.retrieval import ALL, Query, scratch
 from m3search.storage.postings import Field, LexicalWriter
 matrix = corpus(5000)
 writer = LexicalWriter()

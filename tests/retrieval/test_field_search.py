@@ -64,13 +64,13 @@ def test_tokens_are_found_wherever_they_stand(opened, known):
 def test_scratch_grows_with_the_largest_segment_and_the_longest_query():
     first = scratch_for(10, 3).copy()
     assert (scratch_for(1, 1) == first).all()
-    size = int(first[1]) + 1  # one more than there are sums
+    size = 64 * int(first[1]) + 1  # one more than there are blocks for
     grown = scratch_for(size, 3).copy()
-    assert grown[1] >= size
+    assert 64 * grown[1] >= size
     assert (scratch_for(10, 3) == grown).all()
     terms = int(grown[-1]) + 1
     assert scratch_for(10, terms)[-1] >= terms
-    assert scratch_for(10, terms)[1] >= size
+    assert 64 * scratch_for(10, terms)[1] >= size
 
 
 def test_a_longer_query_follows_a_shorter_one(opened):
