@@ -25,6 +25,7 @@ from m3search.storage import (
     IndexWriter,
     copy_index,
     holds_index,
+    index_folder,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Index(Editor):
             passages=passages,
         )
         total = length_hint(docs) or None  # a source that cannot be opened says so before anything is made
-        folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else Path(path)
+        folder = Path(tempfile.mkdtemp(prefix="m3search-")) if path is None else index_folder(path)
         writer = IndexWriter.for_build(folder, overwrite=overwrite, resume=resume)
         writer.threads = threads
         builder = None
@@ -209,6 +210,7 @@ class Index(Editor):
             threads: CPU threads of the encoder, if it is loaded here, and of making dense indexes.
 
         Raises:
+            InputError: no folder can have this name, or an argument is wrong.
             IndexNotFoundError: there is no index.
             IndexFormatError: a newer version wrote it.
             CorruptionError: it is damaged.
@@ -221,7 +223,7 @@ class Index(Editor):
             raise InputError(f"refresh is {refresh!r}: give 'manual' or 'auto'")
         if merging not in {"manual", "auto"}:
             raise InputError(f"merging is {merging!r}: give 'manual' or 'auto'")
-        folder = Path(path)
+        folder = index_folder(path)
         if not holds_index(folder):
             what = "is no index" if folder.exists() else "is not there"
             raise IndexNotFoundError(f"{folder} {what}: build one there, or name another path")
@@ -287,8 +289,9 @@ class Index(Editor):
         def changed(config: IndexConfig) -> IndexConfig:
             return rebuilt_config(config, dense, dense_options, colbert, bm25, segment_size, weights)
 
-        report = rebuild_index(Path(path), Path(to), changed, overwrite=overwrite, threads=threads, progress=progress)
-        index = cls(Path(to))
+        source, target = index_folder(path), index_folder(to)
+        report = rebuild_index(source, target, changed, overwrite=overwrite, threads=threads, progress=progress)
+        index = cls(target)
         index.report = report
         return index
 
@@ -300,7 +303,7 @@ class Index(Editor):
             StorageError: the disk refuses it.
         """
         with self._reading() as snapshot:
-            copy_index(snapshot, Path(path))
+            copy_index(snapshot, index_folder(path))
 
 
 def _remove(path: Path, maker: int) -> None:

@@ -80,6 +80,7 @@ def build(
     from m3search.index import DEFAULT_SEGMENT_SIZE, Index
     from m3search.indexing.sources import join_sources
     from m3search.records import Passages
+    from m3search.storage import index_folder
     from m3search.storage.journal import unfinished
 
     source = join_sources(sources)
@@ -93,7 +94,7 @@ def build(
         "weights": weights,
         "passages": Passages(passage_tokens, passage_overlap, passage_by),
     }
-    left = unfinished(index)
+    left = unfinished(index_folder(index))
     if resume:
         note(
             f"{left:,} documents are encoded already"

@@ -22,7 +22,7 @@ from m3search.storage.segment import Segment
 from m3search.storage.segment_writer import PassageBatch, SealedSegment, SegmentWriter, id_hash
 from m3search.storage.selection import facet_counts, select, selected_documents
 from m3search.storage.snapshot import Snapshot
-from m3search.storage.stores import holds_index, is_current, open_latest
+from m3search.storage.stores import holds_index, index_folder, is_current, open_latest
 from m3search.storage.summary import summary
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "facet_counts",
     "holds_index",
     "id_hash",
+    "index_folder",
     "is_current",
     "keys_of",
     "merge_all",

@@ -36,7 +36,7 @@ from m3search.storage.postings import inverted_anew
 from m3search.storage.segment import Segment
 from m3search.storage.snapshot import Snapshot
 from m3search.storage.store_tree import roots_are_sound, tree_is_sound
-from m3search.storage.stores import holds_index, is_current, open_store, store_of
+from m3search.storage.stores import holds_index, index_folder, is_current, open_store, store_of
 from m3search.storage.write_lock import HOLDER
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def check_index(path: Path, level: int = 2) -> list[Finding]:
         level: 1 to 3; see the module.
 
     Raises:
+        InputError: no folder can have this name.
         StorageError: it cannot be checked: there is none, it cannot be read, or it is of a newer version.
     """
+    path = index_folder(path)
     program = "import sys; from m3search.storage.check import main; main(*sys.argv[1:])"
     command = [sys.executable, "-c", program, str(path), str(level)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - our own

@@ -11,11 +11,12 @@ folder loses its name before anything in it is removed, so that nobody opens a p
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from pathlib import Path
 
-from m3search.errors import StorageError
+from m3search.errors import InputError, StorageError
 from m3search.storage.directory import sync_directory
 from m3search.storage.environment import DATA_FILE, Environment, identity
 from m3search.storage.snapshot import Snapshot
@@ -31,6 +32,25 @@ def store_of(path: Path) -> Path:
     """The folder of an index's store; where there is none yet, where the first will be."""
     there = _stores(path)
     return path / (there[max(there)] if there else _FIRST)
+
+
+def index_folder(path: str | Path) -> Path:
+    """A path at which an index may be, or come to be.
+
+    Raises:
+        InputError: no folder can have this name.
+    """
+    folder = Path(path)
+    try:
+        folder.lstat()
+    except ValueError as error:
+        raise InputError(
+            f"{str(path)!r} has a character of code 0, which no folder's name has: name another"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{str(path)[:60]}... is too long for a path here: name a shorter one") from error
+    return folder
 
 
 def holds_index(path: Path) -> bool:

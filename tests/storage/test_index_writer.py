@@ -22,7 +22,7 @@ from m3search.errors import (
     LockedError,
     StorageError,
 )
-from m3search.storage import IndexConfig, IndexWriter, PassageBatch, manifest
+from m3search.storage import IndexConfig, IndexWriter, PassageBatch, check_index, manifest
 from m3search.storage.keys import BUILDING_KEY, MANIFEST_KEY
 
 HOLD_THE_LOCK = """
@@ -116,6 +116,21 @@ def test_an_index_that_was_never_finished_is_none(tmp_path):
         Index.open(tmp_path / "nothing")
     build(tmp_path / "i")
     assert len(opened_answers(tmp_path / "i")[1]) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a\0b", "has a character of code 0"), ("x" * 300, "is too long for a path")]
+)
+def test_a_name_that_no_folder_can_have(tmp_path, name, said):
+    place = f"{tmp_path}/{name}"
+    build(tmp_path / "i")
+    with Index.open(tmp_path / "i") as index, pytest.raises(InputError, match=said):
+        index.save(place)
+    uses = (Index.open, build, check_index, lambda path: Index.rebuild(tmp_path / "i", path))
+    for use in (*uses, lambda path: Index.rebuild(path, tmp_path / "other")):
+        with pytest.raises(InputError, match=said):
+            use(place)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["i"]
 
 
 def test_a_stage_must_have_begun(tmp_path):
