@@ -13,6 +13,7 @@
     memory          what an open engine takes, in a process of its own
     targets         ratios against what the planner was asked to reach
     report, plot    the tables and the figure
+    brief           the table that docs/planner.md shows
     command         the command line
 
 Takes the readers of texts, the lexical half of the generator and small things from the benchmark `lexical`. Imports m3search by

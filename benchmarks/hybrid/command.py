@@ -16,6 +16,7 @@ from common.threads import one_thread
 
 import m3search
 from hybrid import encoded, truth, world
+from hybrid.brief import brief
 from hybrid.collection import K, load
 from hybrid.engines import LARGE, OPTIONAL, PEERS, QUICK
 from hybrid.measurement import Plan, measure
@@ -147,6 +148,7 @@ def _write(record: dict[str, Any], out: Path, *, drawn: bool) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     out.with_suffix(".md").write_text(report(record, lines(record["collections"])))
+    out.with_name(f"{out.stem}-brief.md").write_text(brief(record))
     if drawn:
         try:
             plot(record, out.with_suffix(".svg"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import BENCHMARKS
 from hybrid import truth, world
+from hybrid.brief import brief
 from hybrid.collection import DENSE, LEXICAL, Collection, K, load
 from hybrid.encoded import half
 from hybrid.engine import BLEND, FUSION, ZERO_FILL, Setting, label
@@ -264,11 +265,17 @@ def test_verdicts_are_given_at_the_asked_size() -> None:
     }
     small = {line.what: line.found for line in lines([measured(100_000, engines)])}
     assert small == {
-        f"{NESTED} / ours, CPU p50 at overlap 1.0, 100000": (
+        f"{NESTED} / ours, CPU p50 at overlap 0.999, 100000": (
             "2.40 (reached): 1.200 ms at 0.9993 against 0.500 ms at 0.9995 with m3search hnsw"
         ),
-        f"{BY_HAND} / ours, CPU p50 at overlap 1.0, 100000": (
+        f"{NESTED} / ours, CPU p50 at overlap 1.000, 100000": (
+            "0.25 (missed): 1.500 ms at 1.0000 against 6.000 ms at 1.0000 with m3search flat"
+        ),
+        f"{BY_HAND} / ours, CPU p50 at overlap 0.999, 100000": (
             "1.80 (missed): 0.900 ms at 0.9980 against 0.500 ms at 0.9995 with m3search hnsw"
+        ),
+        f"{BY_HAND} / ours, CPU p50 at overlap 1.000, 100000": (
+            "0.15 (missed): 0.900 ms at 0.9980 against 6.000 ms at 1.0000 with m3search flat"
         ),
         "overlap of ours, as it is, less that of every zero-fill and fusion, 100000": (
             "+0.3700 before qdrant-edge, RRF (reached)"
@@ -282,8 +289,18 @@ def test_verdicts_are_given_at_the_asked_size() -> None:
         "1.80 (missed): 0.900 ms at 0.9980 against 0.500 ms at 0.9995 with m3search hnsw"
     )
     elsewhere = lines([measured(50_000, engines)])
-    assert len(elsewhere) == 4
+    assert len(elsewhere) == 6
     assert all("not its size" in line.found for line in elsewhere)
+
+
+def test_the_brief_has_an_engine_a_line_and_a_collection_a_column() -> None:
+    fusion = row(FUSION, {"ef 16": (0.5, 0.1)})
+    both = row(BLEND, {"as it is": (0.97, 0.4), "effort 80": (0.9995, 12.5)})
+    record = {"collections": [measured(10, {"m3search hnsw": both}), measured(20, {"RRF": fusion})]}
+    assert brief(record).splitlines()[2:] == [
+        "| **m3search hnsw** | 0.400 / 12.5 / 12.5; 0.9995 |  |",
+        "| RRF |  | - / - / -; 0.5000 |",
+    ]
 
 
 def test_what_ours_does_not_find_is_missed() -> None:
@@ -291,8 +308,9 @@ def test_what_ours_does_not_find_is_missed() -> None:
         "m3search hnsw": row(BLEND, {"as it is": (0.97, 0.4)}),
         BY_HAND: row(BLEND, {"lists 64": (0.998, 0.9)}),
     }
-    (small,), (large,) = (lines([measured(count, engines)]) for count in (100_000, 1_000_000))
-    assert small.found == "ours does not find 0.999 (missed)"
+    (most, all_), (large,) = (lines([measured(count, engines)]) for count in (100_000, 1_000_000))
+    assert most.found == "ours does not find 0.999 (missed)"
+    assert all_.found == "ours does not find 1.000 (missed)"
     assert large.found == "ours does not find 0.9980 (missed)"
     assert lines([measured(100_000, {BY_HAND: engines[BY_HAND]})]) == []
 
