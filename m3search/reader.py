@@ -177,7 +177,7 @@ class Reader:
             EncoderError: the index's encoder cannot be loaded, or is another than it was built with.
         """
         started = time.perf_counter()
-        limits = Limits(offset, rerank, fusion, missing, depth, max_ms, max_candidates, collapse)
+        limits = Limits.of(offset, rerank, fusion, missing, depth, max_ms, max_candidates, collapse)
         with self._reading() as snapshot:
             allowed, count = allowed_by(snapshot, ids, filter)
             wanted = Wanted(k, weights, limits, dense_effort=dense_effort, allowed=count, plan=plan)

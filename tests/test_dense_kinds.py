@@ -104,6 +104,35 @@ def test_as_many_are_found_as_are_allowed(indexes, kind, k):
         assert set(hits.ids) <= set(ids)
 
 
+ONE_KIND_OF_ARRAY = """
+import sys
+import numpy as np
+from m3search import Encodings, Index
+from m3search.retrieval import field_search, joint_loop, products
+from scipy import sparse
+row = np.random.default_rng(0).random((1, {dim}), np.float32)
+some = sparse.csr_array(np.ones((1, {vocab}), np.float32))
+queries = [Encodings(row, some), Encodings(row), Encodings(lexical=some)]
+for path in sys.argv[1:]:
+    with Index.open(path) as index:
+        for query in queries:
+            for k in (1, 10, 700):
+                list(index.search(query, k))
+                list(index.search(query, k, ids=[str(number) for number in range(0, 9000, 3)]))
+                list(index.search(query, k, collapse=False, offset=k))
+for loop in (field_search.search_field, joint_loop.complete_candidates, products.score):
+    print(len(loop.signatures))
+"""
+
+
+def test_every_search_hands_the_loops_the_arrays_that_they_are_compiled_for(folder):
+    """Another kind of array would be compiled for while somebody waits."""
+    script = ONE_KIND_OF_ARRAY.format(dim=DIM, vocab=VOCAB)
+    paths = [str(folder / kind) for kind in OPTIONS]
+    ran = subprocess.run([sys.executable, "-c", script, *paths], check=True, capture_output=True, text=True)
+    assert ran.stdout.split() == ["1", "1", "1"]
+
+
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_recall_was_measured_and_stands_in_info_and_every_answer(indexes, kind):
     info = json.loads(json.dumps(indexes[kind].info()))["dense"]

@@ -12,9 +12,13 @@ def machine() -> dict[str, Any]:
     """Processor, cores, Python and system; ready for JSON."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    first = lines[: lines.index("")] if "" in lines else lines
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first)}
+    name = known.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in known:  # virtual machines name many processors alike
+        name += f" (family {known['cpu family']}, model {known.get('model', '?')})"
     return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cpu": name,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),

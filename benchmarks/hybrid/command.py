@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(args.passes, args.seed, args.memory)
     record: dict[str, Any] = {
         "m3search": m3search.__version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "plan": {"k": K, "passes": plan.passes, "queries": args.queries, "seed": plan.seed},
+        "k": K,
         "collections": [] if args.quick else _earlier(args.out),
     }
     for folder in _folders(args):
@@ -51,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in names:
             PEERS[name].kept = PEERS[name].kept or args.keep
         measured = measure(collection, [PEERS[name] for name in names], plan, fresh=args.fresh)
+        measured["when"] = {
+            "date": time.strftime("%Y-%m-%d"), "machine": machine(), "passes": plan.passes, "seed": plan.seed,
+        }  # fmt: skip
         kept = [one for one in record["collections"] if one["name"] != measured["name"]]
         record["collections"] = sorted([*kept, measured], key=lambda one: _rank(one["name"]))
         _write(record, args.out, drawn=args.plot)

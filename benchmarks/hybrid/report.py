@@ -16,16 +16,15 @@ _TIMES = ("median_ms", "mean_ms", "p95_ms", "wall_median_ms")
 
 def report(record: Mapping[str, Any], targets: Sequence[Line]) -> str:
     """All tables."""
-    machine, plan = record["machine"], record["plan"]
     versions = {
         row["peer"].split(",")[0]: row["version"] for one in record["collections"] for row in one["engines"].values()
     }
     parts = [
         "# Hybrid search and its peers\n",
-        f"{machine['cpu']}, {machine['cores']} cores of which one is used; Python {machine['python']}; {record['date']}.",
         f"The true blend is ({DENSE:g} * dense + {LEXICAL:g} * lexical) / {DENSE + LEXICAL:g} of every document, by brute",
-        f"force in f64; overlap is the share of its top {plan['k']} that an answer holds, ties at the last rank counted in.",
-        f"CPU time of a query, all threads: the median of {plan['passes']} passes, engines and settings in random order.",
+        f"force in f64; overlap is the share of its top {record['k']} that an answer holds, ties at the last rank counted in.",
+        "CPU time of a query, all threads: the median of some passes, engines and settings in random order. Ratios hold within",
+        "a collection: each was measured in a run of its own, some on other machines.",
         "Every engine was tried with all its settings on other queries; for each overlap the fastest of them was measured.",
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}.\n",
     ]
@@ -38,7 +37,8 @@ def report(record: Mapping[str, Any], targets: Sequence[Line]) -> str:
 
 
 def _collection(collection: Mapping[str, Any]) -> list[str]:
-    about, engines = collection["about"], collection["engines"]
+    about, engines, when = collection["about"], collection["engines"], collection["when"]
+    machine = when["machine"]
     head = [
         "engine",
         "joins by",
@@ -57,6 +57,8 @@ def _collection(collection: Mapping[str, Any]) -> list[str]:
     ]
     return [
         f"## {about['title'][0].upper()}{about['title'][1:]}\n",
+        f"{when['date']}, {machine['cpu']}, {machine['cores']} cores of which one is used; Python {machine['python']};",
+        f"{when['passes']} passes.",
         *_sources(about),
         f"{collection['queries']} queries of {collection['query_terms']:.1f} terms, documents of",
         f"{collection['document_terms']:.1f}.",

@@ -6,7 +6,6 @@ Imports records and storage's snapshot. Invariant: the snapshot lives as long as
 from __future__ import annotations
 
 import time
-import weakref
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +92,8 @@ def page(
 class _Maker:
     """Makes the hits of a ranking; holds the snapshot until the last hit is gone, and what could make another."""
 
+    _snapshot: Snapshot | None = None
+
     def __init__(
         self,
         ranking: Ranking,
@@ -111,7 +112,10 @@ class _Maker:
         self._explains = explain
         self._spelling = spelling
         self._snapshot = snapshot.acquire()
-        weakref.finalize(self, snapshot.release)
+
+    def __del__(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot.release()
 
     def __call__(self, number: int) -> Hit:
         ranking, at = self._ranking, self._places[number]
@@ -130,7 +134,9 @@ class _Maker:
     @cached_property
     def _plain(self) -> tuple[list[float], list[tuple[int, int]]]:
         """Scores and spans of all hits as plain numbers: fetched together they cost less than those of three hits alone."""
-        places = np.array(self._places, np.int64)
+        assert self._snapshot is not None
+        places: Any = self._places
+        places = slice(places.start, places.stop) if isinstance(places, range) else np.array(places, np.int64)
         docids = self._ranking.passages[places]
         spans = np.empty((len(docids), 2), np.int64)
         for segment, positions, rows in self._snapshot.split(docids):
@@ -138,11 +144,13 @@ class _Maker:
         return self._ranking.scores[places].tolist(), [(start, end) for start, end in spans.tolist()]
 
     def document(self, at: int) -> Document:
+        assert self._snapshot is not None
         found = self._ranking.found
         return self._snapshot.document(self._snapshot.segments[found.owners[at]], int(found.numbers[at]))
 
     def snippet(self, at: int, passage: str, start: int) -> Snippet:
         """Of the hit's passage, whose text begins at `start` of the document's."""
+        assert self._snapshot is not None
         segment = self._snapshot.segments[self._ranking.found.owners[at]]
         row = int(self._ranking.passages[at]) - segment.base
         weights = self._ranking.weights_of(at)
@@ -151,5 +159,6 @@ class _Maker:
     def explain(self, at: int) -> HitExplanation:
         if not self._explains:
             raise QueryError("this hit was not asked to explain itself: search with explain=True")
+        assert self._snapshot is not None
         query: Query | None = self._query
         return explained(self._ranking, at, self._snapshot, query, self._text, self.document(at), self._spelling)

@@ -34,13 +34,16 @@ def blend_bound(proposals: Mapping[str, Candidates], weights: Mapping[str, float
 
     -inf when one leg has returned all there are: a passage that is not among them does not exist.
     """
-    if any(proposals[leg].bound == -math.inf for leg in weights):
-        return -math.inf, 0.0
-    scaled = scaled_weights(weights)
-    total = sum(scaled.values())
-    bound = sum(weight * proposals[leg].bound for leg, weight in scaled.items()) / total
-    slack = sum(weight * proposals[leg].slack for leg, weight in scaled.items()) / total
-    magnitude = sum(weight * abs(proposals[leg].bound) for leg, weight in scaled.items()) / total
+    bound = slack = magnitude = total = 0.0
+    for leg, weight in scaled_weights(weights).items():
+        found = proposals[leg]
+        if found.bound == -math.inf:
+            return -math.inf, 0.0
+        bound += weight * found.bound
+        slack += weight * found.slack
+        magnitude += weight * abs(found.bound)
+        total += weight
+    bound, slack, magnitude = bound / total, slack / total, magnitude / total
     # each product and sum of the blend itself may round once, or underflow
     rounded = 4 * (len(weights) + 1) * (_UNIT_ROUNDOFF * magnitude + _SMALLEST_NORMAL)
     return float(bound), slack + rounded

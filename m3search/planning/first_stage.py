@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from m3search.planning.narrowing import narrowed
 from m3search.planning.plan import Plan, Strategy
 from m3search.planning.pool import Pool, matches_only, united
 from m3search.planning.trace import Asked, Round
+from m3search.records import frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from m3search.storage import Snapshot
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Stage:
     """What is known after a round.
 

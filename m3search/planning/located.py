@@ -1,15 +1,16 @@
 """Located: documents as a user knows them and as storage does, and the order that only ids can give.
 
-Imports storage's snapshot. Invariant: the order is (-score, id).
+Imports records and storage's snapshot. Invariant: the order is (-score, id).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+
+from m3search.records import frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _FEW = 24
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Located:
     """Documents of passages.
 
@@ -36,6 +37,10 @@ class Located:
     @classmethod
     def of(cls, snapshot: Snapshot, docids: NDArray[np.int64]) -> Self:
         """The documents of passages i64[n]."""
+        if len(snapshot.segments) == 1:
+            (segment,) = snapshot.segments
+            numbers = segment.documents_at(docids)
+            return cls(segment.ids_of(numbers), np.zeros(len(docids), np.int64), numbers)
         if len(docids) <= _FEW:
             return cls._of_few(snapshot, docids)
         ids, numbers = np.empty(len(docids), object), np.empty(len(docids), np.int64)

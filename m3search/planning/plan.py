@@ -80,6 +80,8 @@ class Plan:
     @property
     def borders(self) -> tuple[int, ...]:
         """How many the first stage settles for earlier pages, each time that this was another number."""
+        if not self.offset:
+            return ()
         made = []
         settled = self.rerank_set if self.reranks else self.k
         while settled < self.wanted and self.strategy is Strategy.BLEND:

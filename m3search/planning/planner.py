@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from m3search.errors import QueryError, WeightsError
 from m3search.planning.fusion import Fusion
@@ -48,6 +49,14 @@ class Limits:
     max_candidates: int | None = None
     collapse: bool = True
 
+    @classmethod
+    def of(cls, *values: Any) -> Limits:  # noqa: ANN401 - of any field
+        """The same for fields in order; most searches ask for what was asked for before, and checked."""
+        try:
+            return _limits(*values)
+        except TypeError:  # what cannot be looked up is no limit: the check says which
+            return cls(*values)
+
     def __post_init__(self) -> None:
         _check_whole("offset", self.offset, 0, "")
         _check_whole("rerank", self.rerank, 0, " (off)")
@@ -59,6 +68,11 @@ class Limits:
             raise QueryError(f"collapse is {self.collapse!r}: give True for documents, False for passages")
         if self.max_ms is not None and not (_is_number(self.max_ms) and self.max_ms > 0):
             raise QueryError(f"max_ms is {self.max_ms!r}: give a number of milliseconds above 0, or None for no limit")
+
+
+@lru_cache(maxsize=64, typed=True)
+def _limits(*values: Any) -> Limits:  # noqa: ANN401 - of any field
+    return Limits(*values)
 
 
 def make_plan(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from m3search.planning.blend import blend
 from m3search.planning.completion import Known, complete
 from m3search.planning.fusion import Fusion
+from m3search.records import frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from m3search.storage import Snapshot
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Pool:
     """Scored candidates.
 

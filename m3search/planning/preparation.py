@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from m3search.analysis.analyzer import Analyzer
 from m3search.errors import EncodingsError, QueryError
 from m3search.planning.plan import Plan
 from m3search.planning.planner import Limits, browsing, check_plan, make_plan
-from m3search.records import Encodings, WeightsLike
+from m3search.records import Encodings, WeightsLike, frozen
 from m3search.retrieval import Query
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from m3search.storage import IndexConfig
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What a search asks for, whatever its query.
 
@@ -46,7 +46,7 @@ class Wanted:
     plan: Plan | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Prepared:
     """A query that can be run.
 

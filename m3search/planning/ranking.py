@@ -24,6 +24,7 @@ from m3search.planning.plan import Plan, Strategy
 from m3search.planning.pool import Pool, units
 from m3search.planning.shortlist import shortlist
 from m3search.planning.trace import Trace
+from m3search.records import frozen
 from m3search.retrieval import members
 from m3search.storage import recall_of
 
@@ -188,7 +189,7 @@ def rank(query: Query | None, snapshot: Snapshot, allowed: Allowed, plan: Plan, 
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class _Columns:
     """Documents in order, as `Ranking` has them."""
 
@@ -219,7 +220,7 @@ class _Columns:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class _List:
     """Documents in order: the positions of their best passages in a pool, and who they are."""
 

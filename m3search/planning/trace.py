@@ -1,6 +1,6 @@
 """Trace: what a search did, round by round, and how long it took: small plain data that outlives the arrays.
 
-Imports nothing. Invariant: every figure was measured or counted while the search ran.
+Imports records. Invariant: every figure was measured or counted while the search ran.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from m3search.records import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Asked:
     """One leg in one round.
 
@@ -29,7 +31,7 @@ class Asked:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Round:
     """One time that the legs were asked.
 

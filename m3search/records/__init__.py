@@ -6,6 +6,7 @@ Imports errors, numpy and scipy only; everyone imports it. Invariant: a record i
 from m3search.records.candidates import Candidates
 from m3search.records.document import Document
 from m3search.records.encodings import Encodings, lexical_matching_score
+from m3search.records.frozen import frozen
 from m3search.records.hits import Hit, Hits, LazyHits
 from m3search.records.identity import EncoderIdentity
 from m3search.records.passages import Passages
@@ -32,5 +33,6 @@ __all__ = [
     "Weights",
     "WeightsLike",
     "check_codec",
+    "frozen",
     "lexical_matching_score",
 ]

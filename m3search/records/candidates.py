@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+
+from m3search.records.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _FEW = 256  # so many are sorted sooner than a threshold is found among them
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Candidates:
     """The best passages of one leg, ordered by (-score, docid).
 

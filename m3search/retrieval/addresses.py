@@ -132,22 +132,20 @@ def scratch_at(row: NDArray[np.int64]) -> Scratch:
     """The arrays that a thread's row points at."""
     terms = row[len(row) - 1]
     return Scratch(
-        carray(pointer(row[0], np.uint32), (row[1],)),
-        carray(pointer(row[2], np.uint32), (row[3],)),
-        carray(pointer(row[4], np.uint32), (row[5],)),
-        carray(pointer(row[6], np.uint8), (row[7],)),
-        carray(pointer(row[8], np.uint32), (row[9],)),
-        carray(pointer(row[10], np.uint32), (row[11],)),
-        carray(pointer(row[12], np.int32), (row[13],)),
-        carray(pointer(row[14], np.int32), (row[15],)),
-        carray(pointer(row[16], np.uint32), (row[17],)),
-        carray(pointer(row[18], np.uint32), (row[19],)),
-        carray(pointer(row[20], np.float64), (row[21],)),
-        carray(pointer(row[22], np.int32), (row[23],)),
-        carray(pointer(row[24], np.int32), (row[25],)),
-        carray(pointer(row[26], np.uint32), (row[27],)),
-        carray(pointer(row[28], np.int64), (row[29], terms)),
-        carray(pointer(row[30], np.int64), (row[31], terms)),
+        carray(pointer(row[0], np.uint64), (row[1],)),
+        carray(pointer(row[2], np.uint64), (row[3],)),
+        carray(pointer(row[4], np.uint8), (row[5],)),
+        carray(pointer(row[6], np.uint16), (row[7],)),
+        carray(pointer(row[8], np.int32), (row[9],)),
+        carray(pointer(row[10], np.int32), (row[11],)),
+        carray(pointer(row[12], np.uint32), (row[13],)),
+        carray(pointer(row[14], np.uint32), (row[15],)),
+        carray(pointer(row[16], np.float64), (row[17],)),
+        carray(pointer(row[18], np.int32), (row[19],)),
+        carray(pointer(row[20], np.int32), (row[21],)),
+        carray(pointer(row[22], np.uint32), (row[23],)),
+        carray(pointer(row[24], np.int64), (row[25], terms)),
+        carray(pointer(row[26], np.int64), (row[27], terms)),
     )
 
 

@@ -1,7 +1,8 @@
 """Block-max search: a compiled pass over upper bounds, to the few passages of a segment that may be among the best.
 
 Imports numba; `segment_search` calls it. Everything is counted in units of a fixed fraction of the query's largest possible
-score, as u32, so that sums are exact and bounds stay bounds. The steps of `search_blocks`:
+score, as u32, so that sums are exact and bounds stay bounds; blocks are bounded in coarser units, as u16, of which twice as
+many are added at a time. The steps of `search_blocks`:
 
 1. Postings of rare terms are chained block by block, and added up per block: few blocks have two.
 2. A block's bound is that sum, plus what its maxima of the frequent terms can add.
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
     from m3search.retrieval.scratch import Scratch
     from m3search.storage import BlockArrays
 
-_MOST_RARE = np.uint32(2**31)  # no passage has more; and with any bound of frequent terms it stays within a u32
+_MOST_RARE = np.uint64(2**31)  # no passage has more
+_COARSE = 17  # bits by which a block's bound is shorter: all that a query's terms can add is 2^13 then
+_MOST_COARSE = 0xFFFF
+_HALF = np.uint64(32)
+_LOW = np.uint64(0xFFFFFFFF)
 _FEW_BLOCKS = 1024  # of so few, an eighth (2 ** _FEWER) of the buckets and bins tells enough, and is emptied sooner
 _FEWER = 3
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -61,18 +66,15 @@ class Chains(NamedTuple):
     """Room for the rare postings of a query, p of them in b blocks; what it holds before does not matter.
 
     Attributes:
-        heads: u32[b], the block's last posting; 0 where it has none.
-        partials: u32[b], what the block's postings add up to, or 2^31 where that is less.
-        values: u32[p + 1], units of each posting, from 1 on.
+        blocks: u64[b]; upper half: what the block's postings add up to, or 2^31 where that is less; lower half: the last of
+            them, 0 where it has none.
+        postings: u64[p + 1], from 1 on; upper half: units; lower half: the posting of the block before it, 0: there is none.
         places: u8[p + 1], its passage in the block.
-        links: u32[p + 1], the posting of the block before it; 0: there is none.
     """
 
-    heads: NDArray[np.uint32]
-    partials: NDArray[np.uint32]
-    values: NDArray[np.uint32]
+    blocks: NDArray[np.uint64]
+    postings: NDArray[np.uint64]
     places: NDArray[np.uint8]
-    links: NDArray[np.uint32]
 
 
 class Wanted(NamedTuple):
@@ -120,24 +122,24 @@ def search_blocks(
     read = _chain_rare(terms, postings.rare, chains)
     threshold = max(_lowered(wanted.reached, wanted), wanted.floor)
     bounds = scratch.bounds[:blocks]
-    count, highest = _bound_blocks(terms, postings, chains.partials, bounds, threshold, scratch.listed)
+    count, highest = _bound_blocks(terms, postings, chains.blocks, bounds, threshold >> _COARSE, scratch.listed)
     fewer = _FEWER if blocks <= _FEW_BLOCKS else 0
     ends = scratch.bucket_ends[: (BUCKETS >> fewer) + 1]
     bucket_shift = _shift(highest, len(ends) - 1)
     _order_blocks(bounds, scratch.listed[:count], bucket_shift, ends, order)
 
     histogram, block_sums = scratch.histogram[: BINS >> fewer], scratch.block_sums
-    bin_shift = _shift(highest, len(histogram))
+    bin_shift = _shift((highest + 1) << _COARSE, len(histogram))
     histogram[:] = 0
     current, above, kept = 0, 0, 0
     for position in range(count):
         block = np.int64(order[position])
-        if (np.int64(bounds[block]) >> bucket_shift) < (threshold >> bucket_shift):
+        if (np.int64(bounds[block]) >> bucket_shift) < (threshold >> (bucket_shift + _COARSE)):
             break  # all that follow stand in lower buckets
         turn = position % TOGETHER
         if turn == 0:
             _fetch(terms, postings, chains, scratch, position, count)
-        if bounds[block] < threshold:
+        if bounds[block] < threshold >> _COARSE:
             continue
         read += _score_block(terms, postings, chains, scratch, block, turn, block_sums)
         matching = _at_least(block_sums, threshold) & _searched(block, allowed, passages)
@@ -172,21 +174,20 @@ def _chain_rare(terms: QueryTerms, rare: NDArray[np.uint32], chains: Chains) -> 
     Sums by passage would be closer bounds, and a cache miss a posting: these writes follow each other, or lie within a few
     bytes a block.
     """
-    heads, partials = chains.heads, chains.partials
-    heads[:] = 0
-    partials[:] = 0
-    last = np.uint32(len(heads) * 64 - 1)
+    blocks = chains.blocks
+    blocks[:] = 0
+    last = np.uint32(len(blocks) * 64 - 1)
     count = 0
     for term in range(len(terms.starts)):
         units, those = terms.rare_units[term], rare[terms.starts[term] : terms.stops[term]]
         for place in range(len(those)):
             passage = min(those[place] >> np.uint32(10), last)
-            value = units * (those[place] & np.uint32(1023))
-            block = passage >> np.uint32(6)
+            value = np.uint64(units * (those[place] & np.uint32(1023)))
+            before = blocks[passage >> np.uint32(6)]
             count += 1
-            chains.values[count], chains.places[count] = value, passage & np.uint32(63)
-            chains.links[count], heads[block] = heads[block], np.uint32(count)
-            partials[block] = min(partials[block] + value, _MOST_RARE)
+            chains.postings[count] = value << _HALF | (before & _LOW)
+            chains.places[count] = passage & np.uint32(63)
+            blocks[passage >> np.uint32(6)] = min((before >> _HALF) + value, _MOST_RARE) << _HALF | np.uint64(count)
     return count
 
 
@@ -194,27 +195,35 @@ def _chain_rare(terms: QueryTerms, rare: NDArray[np.uint32], chains: Chains) -> 
 def _bound_blocks(
     terms: QueryTerms,
     postings: BlockArrays,
-    partials: NDArray[np.uint32],
-    bounds: NDArray[np.uint32],
+    chained: NDArray[np.uint64],
+    bounds: NDArray[np.uint16],
     threshold: int,
     listed: NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Fills in what each block's passages have at most, and lists the blocks from `threshold` on: how many, the largest bound.
+    """Fills in what each block's passages have at most, in coarse units, rounded up: all from 0xFFFF on is that.
 
     Some hundred blocks at a time, so that their bounds stay in the nearest cache.
+
+    Returns:
+        How many blocks have `threshold` at least, which are listed; and the largest bound.
     """
     count = 0
-    least = np.uint32(min(threshold, 0xFFFFFFFF))
+    least = np.uint16(min(max(threshold, 1), _MOST_COARSE))  # what matches has 1 at least
     for first in range(0, len(bounds), 512):
         some = bounds[first : first + 512]
-        sums = partials[first : first + len(some)]
+        sums = chained[first : first + len(some)]
         for block in range(len(some)):
-            some[block] = sums[block]
+            some[block] = np.uint16(((sums[block] >> _HALF) + np.uint64((1 << _COARSE) - 1)) >> np.uint64(_COARSE))
         for term in range(len(terms.rows)):
-            units = terms.units[term] * np.uint32(4)
+            # 4 times what 256 quarters of impacts add; the upper half of its product with 64 times a maximum is what that adds
+            units = np.uint32(
+                min(((np.int64(terms.units[term]) * 1024 + (1 << _COARSE) - 1) >> _COARSE) * 4, _MOST_COARSE)
+            )
             maxima = postings.block_max[terms.rows[term], first : first + len(some)]
             for block in range(len(some)):
-                some[block] += units * np.uint32(maxima[block])
+                added = np.uint16((units * (np.uint32(maxima[block]) << np.uint32(6))) >> np.uint32(16))
+                added += np.uint16(min(maxima[block], np.uint8(1)))
+                some[block] += min(added, np.uint16(~some[block]))
         for start in range(0, len(some), 32):
             few = some[start : start + 32]
             matters = False
@@ -224,7 +233,7 @@ def _bound_blocks(
                 for block in range(len(few)):
                     listed[count] = first + start + block
                     count += few[block] >= least
-    highest = np.uint32(0)
+    highest = np.uint16(0)
     for position in range(count):
         highest = max(highest, bounds[listed[position]])
     return count, np.int64(highest)
@@ -232,7 +241,7 @@ def _bound_blocks(
 
 @borrowing
 def _order_blocks(
-    bounds: NDArray[np.uint32],
+    bounds: NDArray[np.uint16],
     listed: NDArray[np.int32],
     shift: int,
     ends: NDArray[np.int32],
@@ -286,10 +295,9 @@ def _fetch_postings(
     """Finds out where the blocks' postings lie, and asks for them."""
     for position in range(len(blocks)):
         block = np.int64(blocks[position])
-        head = np.int64(chains.heads[block])
-        prefetch(chains.values, head)
-        prefetch(chains.places, head)
-        prefetch(chains.links, head)
+        last = np.int64(chains.blocks[block] & _LOW)
+        prefetch(chains.postings, last)
+        prefetch(chains.places, last)
         for term in range(len(terms.places)):
             place = terms.places[term]
             if place < 0:
@@ -320,10 +328,11 @@ def _score_block(
     """Fills in the upper bounds of a block's 64 passages: how many postings of frequent terms were read."""
     for place in range(64):
         block_sums[place] = 0
-    rare = chains.heads[block]
+    rare = chains.blocks[block] & _LOW
     while rare:
-        block_sums[chains.places[rare] & np.uint8(63)] += chains.values[rare]
-        rare = chains.links[rare]
+        posting = chains.postings[rare]
+        block_sums[chains.places[rare] & np.uint8(63)] += np.uint32(posting >> _HALF)
+        rare = posting & _LOW
     read = 0
     for term in range(len(terms.rows)):
         units = terms.units[term]
@@ -337,8 +346,7 @@ def _score_block(
         those = postings.local[scratch.starts[turn, term] : scratch.stops[turn, term]]
         read += len(those)
         for place in range(len(those)):
-            posting = those[place]
-            block_sums[posting & np.uint16(63)] += units * np.uint32(posting >> np.uint16(6))
+            block_sums[those[place] & np.uint16(63)] += units * np.uint32(those[place] >> np.uint16(6))
     return read
 
 

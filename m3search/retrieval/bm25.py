@@ -1,6 +1,6 @@
 """BM25Leg: term frequencies weighted by the statistics of the snapshot's live passages.
 
-Imports storage's readers and the compiled loops, the latter on use. Source: Robertson and Zaragoza, The Probabilistic
+Imports storage's readers and the inverted search. Source: Robertson and Zaragoza, The Probabilistic
 Relevance Framework (2009), in Lucene's variant:
 idf = ln(1 + (N - df + 0.5) / (df + 0.5)), never negative, and tf / (tf + k1 (1 - b + b length / average)) without a factor
 k1 + 1. In the blend the sum is divided by what no passage can reach, sum of count * idf over the query's known terms: a
@@ -9,17 +9,17 @@ constant of the query, so that its order stays and a weight means the same for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from m3search.records import Candidates
+from m3search.records import Candidates, frozen
+from m3search.retrieval.inverted import score_inverted, search_inverted
+from m3search.retrieval.terms import NO_TOKENS, Terms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m3search.retrieval.inverted import Terms
     from m3search.retrieval.leg import Allowed
     from m3search.retrieval.query import Query
     from m3search.storage import Segment, Snapshot
@@ -32,13 +32,11 @@ class BM25Leg:
 
     def search(self, query: Query, snapshot: Snapshot, allowed: Allowed, depth: int) -> Candidates:
         """The best `depth` passages that hold a term; what holds none scores 0."""
-        from m3search.retrieval.inverted import search_inverted
-
         statistics = TermStatistics.of(query, snapshot)
-        merged = search_inverted(self.name, snapshot, statistics.terms(snapshot), allowed, depth)
+        found = search_inverted("bm25", snapshot, statistics.terms(snapshot), allowed, depth)
         top = statistics.upper_bound or 1.0
         return Candidates(
-            merged.docids, merged.scores / top, merged.bound / top, postings=merged.postings, exact=merged.exact
+            found.docids, found.scores / top, found.bound / top, postings=found.postings, exact=found.exact
         )
 
     def complete(self, query: Query, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -51,7 +49,7 @@ class BM25Leg:
         return TermStatistics.of(query, snapshot).raw(snapshot, docids)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class TermStatistics:
     """What a query's terms weigh in a snapshot.
 
@@ -72,6 +70,8 @@ class TermStatistics:
     @classmethod
     def of(cls, query: Query, snapshot: Snapshot) -> TermStatistics:
         """Counted once for a query and a snapshot: a leg proposes, completes and may be asked again."""
+        if query.statistics is None:
+            return cls._counted(query, snapshot)
         statistics = query.statistics.get(snapshot)
         if statistics is None:
             statistics = query.statistics[snapshot] = cls._counted(query, snapshot)
@@ -97,16 +97,12 @@ class TermStatistics:
 
     def terms(self, snapshot: Snapshot) -> Terms:
         """As the loops take them."""
-        from m3search.retrieval.inverted import NO_TOKENS, Terms
-
         average = self.average or 1.0
         changes = np.array([self.average / (_mean_length(segment) or 1.0) for segment in snapshot.segments])
         return Terms(self.weights, NO_TOKENS, self.numbers, changes, self.k1, self.b, average)
 
     def raw(self, snapshot: Snapshot, docids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Undivided scores f64[n]."""
-        from m3search.retrieval.inverted import score_inverted
-
         return score_inverted("bm25", snapshot, self.terms(snapshot), docids)
 
 

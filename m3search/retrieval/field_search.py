@@ -14,6 +14,7 @@ from m3search.retrieval.compiling import borrowing, compiled
 from m3search.retrieval.forward import Saturation, score_frequencies, score_weights
 from m3search.retrieval.intrinsics import prefetch
 from m3search.retrieval.segment_search import Request, search_segment
+from m3search.storage import RANKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,24 +35,24 @@ def search_field(
     bitmaps: NDArray[np.int64],
     changes: NDArray[np.float64],
     depth: int,
-    rank: int,
     k1: float,
     b: float,
     average: float,
     scratch: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
-    """The best passages that score above 0, best first: docids i64[n], scores f64[n], and how many postings were read.
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float, int]:
+    """The best passages that score above 0, best first: docids i64[n], scores f64[n].
+
+    Behind them what no other passage exceeds, and how many postings were read.
 
     Args:
         segments: i64[s, w], rows of `field_addresses`, by ascending base.
         tokens: u32[q], ascending; empty: `numbers` says already where the terms stand.
-        numbers: i64[s, q], the terms' numbers in each segment, ascending but for -1, a term that it does not have; is filled
-            where there are tokens.
+        numbers: i64[s, q], the terms' numbers in each segment, ascending but for -1, a term that it does not have; not looked
+            at where there are tokens.
         weights: f64[q] >= 0, of the terms.
         bitmaps: i64[s], addresses of bitmaps of u64, as `bitmap_at` takes them; 0, or no array: everything is allowed.
         changes: f64[s], what a posting adds now lies between this times what was stored, and what was stored; empty: all 1.
         depth: how many are wanted.
-        rank: column of `ranked` whose rank is at least `depth`; -1: there is none.
         k1: of BM25, and so are the next two.
         b: see there.
         average: see there.
@@ -59,9 +60,13 @@ def search_field(
     """
     docids, scores = np.empty(0, np.int64), np.empty(0)
     read = 0
+    if len(weights) == 0:
+        return docids, scores, 0.0, read
     room = scratch_at(scratch)
     saturation = Saturation(k1, b, average)
+    rank = _rank_of(depth)
     if len(tokens):
+        numbers = np.empty((len(segments), len(tokens)), np.int64)
         for position in range(len(segments)):
             look_up(tokens, rows_at(segments[position]).tokens, numbers[position])
     for position in range(len(segments)):
@@ -82,7 +87,17 @@ def search_field(
         read += some
         if count:
             docids, scores = _merged(docids, scores, room.found[:count], room.exact[:count], base_of(segment), depth)
-    return docids, scores, read
+    bound = scores[depth - 1] if len(scores) == depth else 0.0
+    return docids, scores, bound, read
+
+
+@borrowing
+def _rank_of(depth: int) -> int:
+    """The column of `ranked` whose rank is at least `depth`; -1: there is none."""
+    for column in range(len(RANKS)):
+        if depth <= RANKS[column]:
+            return column
+    return -1
 
 
 @borrowing

@@ -6,11 +6,14 @@ a loop of their own makes them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from m3search.retrieval.bm25 import TermStatistics
+from m3search.retrieval.inverted import addresses
+from m3search.retrieval.terms import NO_NUMBERS, NO_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,14 +22,24 @@ if TYPE_CHECKING:
 
     from m3search.records import Candidates
     from m3search.retrieval.query import Query
-    from m3search.storage import Snapshot
+    from m3search.storage import Segment, Snapshot
 
 FEW = {"lexical": 100, "bm25": 100, "dense": 16}
 """The legs that can be completed together, the cheapest first: so many passages are scored sooner than any is dropped."""
 
+KINDS = {leg: kind for kind, leg in enumerate(FEW)}
+"""What the loop calls them."""
+
 _NO_WEIGHTS = np.empty(0)
-_NO_NUMBERS = np.empty((0, 0), np.int64)
 _NOTHING = np.empty(0, np.int64), np.empty((0, 0))
+_NO_PROPOSALS = (np.empty(0, np.int64), np.empty(0)) * len(FEW)
+
+
+@cache
+def _loops() -> Any:  # noqa: ANN401 - a module
+    from m3search.retrieval import joint_loop
+
+    return joint_loop
 
 
 class Claim(NamedTuple):
@@ -92,39 +105,32 @@ def complete_jointly(
         earlier: docids i64[e] with their scores f64[legs, e], in the order of `weights`.
         collapse: whether a document counts once, as its best passage.
     """
-    from m3search.retrieval import joint_loop
-
-    lists = [proposals[leg] for leg in weights]
-    proposed = np.concatenate([found.docids for found in lists])
-    docids, places = np.empty_like(proposed), np.empty_like(proposed)
-    docids = docids[: joint_loop.unite(proposed, docids, places)]
-    count = len(docids)
-    tokens, token_weights, term_numbers, term_weights = query.tokens, _NO_WEIGHTS, _NO_NUMBERS, _NO_WEIGHTS
-    lexical = bm25 = joint_loop.NOWHERE
+    loops = _loops()
+    tokens, token_weights, term_numbers, term_weights = NO_TOKENS, _NO_WEIGHTS, NO_NUMBERS, _NO_WEIGHTS
+    lexical = bm25 = loops.NOWHERE
     k1, b, average, divisor = 0.0, 0.0, 1.0, 1.0
     if "lexical" in weights:
-        lexical, token_weights = _addresses("lexical", snapshot), query.token_weights.astype(np.float64)
+        lexical, tokens, token_weights = addresses("lexical", snapshot), query.tokens, query.token_weights
     if "bm25" in weights:
         statistics = TermStatistics.of(query, snapshot)
-        bm25, term_numbers, term_weights = _addresses("bm25", snapshot), statistics.numbers, statistics.weights
+        bm25, term_numbers, term_weights = addresses("bm25", snapshot), statistics.numbers, statistics.weights
         k1, b, average = statistics.k1, statistics.b, statistics.average or 1.0
         divisor = statistics.upper_bound or 1.0
-    completed = np.zeros(len(lists), np.int64)
+    figures = [sum(weights.values()), k1, b, average, divisor]
+    lists: list[NDArray[Any]] = []
+    for leg, weight in weights.items():
+        figures += (weight, KINDS[leg], *claims[leg])
+        lists += (proposals[leg].docids, proposals[leg].scores)
     known, known_scores = earlier or _NOTHING
-    docids, parents, scores, blends, best = joint_loop.complete_candidates(
-        docids,
-        snapshot.parents(docids) if collapse else docids,
-        places,
-        np.concatenate([found.scores for found in lists]),
-        np.array([0, *(len(found) for found in lists)]).cumsum(),
-        np.array([claims[leg] for leg in weights], np.float64),
-        np.array([joint_loop.KINDS[leg] for leg in weights]),
-        np.array([*weights.values()]),
-        sum(weights.values()),
+    candidates, docids, parents, scores, blends, best, completed = loops.complete_candidates(
+        *lists,
+        *_NO_PROPOSALS[len(lists) :],
+        np.array(figures),
         documents,
         known,
         known_scores,
         _segments(snapshot),
+        collapse,
         _NO_WEIGHTS if query.wide is None else query.wide,
         lexical,
         tokens,
@@ -132,28 +138,22 @@ def complete_jointly(
         bm25,
         term_numbers,
         term_weights,
-        k1,
-        b,
-        average,
-        divisor,
-        completed,
     )
-    return Joint(count, docids, parents, scores, blends, best, completed.tolist())
-
-
-def _addresses(field: str, snapshot: Snapshot) -> NDArray[np.int64]:
-    from m3search.retrieval.inverted import addresses
-
-    return addresses(field, snapshot)
+    return Joint(candidates, docids, parents, scores, blends, best, completed.tolist())
 
 
 def _segments(snapshot: Snapshot) -> NDArray[np.int64]:
-    """i64[s, 3], as the loop takes them."""
+    """i64[s, 5], as the loop takes them."""
     rows = snapshot.addresses.get("segments")
     if rows is None:
-        vectors = [0 if one.vectors is None else one.vectors.ctypes.data for one in snapshot.segments]
-        rows = np.array(
-            [(one.base, one.info.passages, at) for one, at in zip(snapshot.segments, vectors, strict=True)], np.int64
-        ).reshape(-1, 3)
+        rows = np.array([_segment(one) for one in snapshot.segments], np.int64).reshape(-1, 5)
         snapshot.addresses["segments"] = rows
     return rows
+
+
+def _segment(segment: Segment) -> tuple[int, ...]:
+    vectors = 0 if segment.vectors is None else segment.vectors.ctypes.data
+    owners, starts = 0, 0
+    if not segment.one_passage_each:
+        owners, starts = segment.documents_of.ctypes.data, segment.passage_ends.ctypes.data
+    return segment.base, segment.info.passages, vectors, owners, starts

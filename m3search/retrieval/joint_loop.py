@@ -15,50 +15,34 @@ from m3search.retrieval.addresses import WIDTH, pointer, rows_at
 from m3search.retrieval.compiling import borrowing, compiled
 from m3search.retrieval.field_search import look_up, weighing
 from m3search.retrieval.forward import Saturation, score_frequencies, score_weights
-from m3search.retrieval.joint import FEW
+from m3search.retrieval.joint import FEW, KINDS
 from m3search.retrieval.products import score_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KINDS = {leg: kind for kind, leg in enumerate(FEW)}
-"""The first is the cheapest to complete."""
-
 LEXICAL, BM25, DENSE = (KINDS[leg] for leg in ("lexical", "bm25", "dense"))
 _FEW = tuple(FEW.values())
+_OF_QUERY, _OF_LEG = 5, 7  # figures
 
 NOWHERE = np.empty((0, WIDTH), np.int64)
 """The rows of a field that is not asked."""
 
 
 @compiled
-def unite(proposed: NDArray[np.int64], docids: NDArray[np.int64], places: NDArray[np.int64]) -> int:
-    """Writes all docids i64[n], once each and ascending, and i64[m] where each proposal is among them; how many they are."""
-    order = np.argsort(proposed, kind="mergesort")
-    count = 0
-    for at in order:
-        if count == 0 or docids[count - 1] != proposed[at]:
-            docids[count] = proposed[at]
-            count += 1
-        places[at] = count - 1
-    return count
-
-
-@compiled
 def complete_candidates(
-    docids: NDArray[np.int64],
-    parents: NDArray[np.int64],
-    places: NDArray[np.int64],
-    proposed: NDArray[np.float64],
-    ends: NDArray[np.int64],
-    claims: NDArray[np.float64],
-    kinds: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    total: float,
+    first: NDArray[np.int64],
+    first_scores: NDArray[np.float64],
+    second: NDArray[np.int64],
+    second_scores: NDArray[np.float64],
+    third: NDArray[np.int64],
+    third_scores: NDArray[np.float64],
+    figures: NDArray[np.float64],
     documents: int,
     earlier: NDArray[np.int64],
     earlier_scores: NDArray[np.float64],
     segments: NDArray[np.int64],
+    collapse: bool,
     vector: NDArray[np.float64],
     lexical: NDArray[np.int64],
     tokens: NDArray[np.uint32],
@@ -66,32 +50,37 @@ def complete_candidates(
     bm25: NDArray[np.int64],
     term_numbers: NDArray[np.int64],
     term_weights: NDArray[np.float64],
-    k1: float,
-    b: float,
-    average: float,
-    divisor: float,
-    completed: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[
+    int,
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+]:
     """Those that can be among the best: docids i64[c] ascending, parents i64[c], exact scores f64[l, c], blends f64[c].
 
-    Behind them come positions i64[b] of the best passages of the best documents, by (-blend, docid), and of all that tie with
-    the last of these. Where no leg is dense, what scores 0 does not match and is left out.
+    Before them comes how many candidates there were; behind them positions i64[b] of the best passages of the best documents,
+    by (-blend, docid), and of all that tie with the last of these; and i64[l], how many scores were computed. Where no leg is
+    dense, what scores 0 does not match and is left out.
 
     Args:
-        docids: i64[n], ascending; is overwritten.
-        parents: i64[n], the first passage of each one's document; is overwritten, and may be `docids`.
-        places: i64[m], where each proposal is in `docids`.
-        proposed: f64[m], its score.
-        ends: i64[l + 1], where each leg's proposals begin.
-        claims: f64[l, 5]: what a passage can score at most that the leg left out; what it scores at least; how far a
-            proposal's score may be off; 1 if it is exact; 1 if what was left out is known to score the least.
-        kinds: i64[l], `LEXICAL`, `BM25` or `DENSE`.
-        weights: f64[l], in the order in which a blend is added up, which is that of the legs here.
-        total: their sum.
+        first: i64[any], docids that the first leg proposes, each once.
+        first_scores: f64[any], theirs.
+        second: of the second leg, and so on; empty where there are not so many.
+        second_scores: see there.
+        third: see there.
+        third_scores: see there.
+        figures: f64[5 + 7 l]: the sum of the weights; of BM25 k1, b, the average length and what its sums are divided by; for
+            each leg its weight, its kind (`LEXICAL`, `BM25` or `DENSE`), and a `Claim`. The legs come in the order in which a
+            blend is added up.
         documents: how many are wanted.
         earlier: i64[e], docids whose scores are known.
         earlier_scores: f64[l, e].
-        segments: i64[s, 3], by ascending base: base, passages, address of the vectors.
+        segments: i64[s, 5], by ascending base: base, passages, and the addresses of the vectors, of each passage's document
+            i64[n], and of where a document's passages begin, i64[d + 1]; the last two are 0 where documents are passages.
+        collapse: whether a document counts once, as its best passage.
         vector: f64[dim]; empty: a query without one.
         lexical: i64[s, w], rows of `field_addresses`; no rows without that leg.
         tokens: u32[q], ascending.
@@ -99,28 +88,35 @@ def complete_candidates(
         bm25: like `lexical`.
         term_numbers: i64[s, q].
         term_weights: f64[q].
-        k1: of BM25, and so are the next two.
-        b: see there.
-        average: see there.
-        divisor: of BM25's sums.
-        completed: i64[l], is filled: how many scores were computed.
     """
-    count = len(docids)
-    least, most, known = _claimed(count, places, proposed, ends, claims)
+    of_legs = figures[_OF_QUERY:].reshape(-1, _OF_LEG)
+    total, saturation, divisor = figures[0], Saturation(figures[1], figures[2], figures[3]), figures[4]
+    weights, kinds = of_legs[:, 0].copy(), of_legs[:, 1].astype(np.int64)
+    ends = np.array([0, len(first), len(first) + len(second), len(first) + len(second) + len(third)])
+    proposed, given = np.empty(ends[3], np.int64), np.empty(ends[3])
+    proposed[: ends[1]], proposed[ends[1] : ends[2]], proposed[ends[2] :] = first, second, third
+    given[: ends[1]], given[ends[1] : ends[2]], given[ends[2] :] = first_scores, second_scores, third_scores
+    docids, places = np.empty(ends[3], np.int64), np.empty(ends[3], np.int64)
+    candidates = count = _unite(proposed, docids, places)
+    docids = docids[:count]
+    parents = docids.copy()
+    if collapse:
+        _find_parents(docids, segments, parents)
+    least, most, known = _claimed(count, places, given, ends, of_legs[:, 2:])
     for at in range(len(earlier)):
         place = np.searchsorted(docids, earlier[at])
         if place < count and docids[place] == earlier[at]:
             least[:, place] = most[:, place] = earlier_scores[:, at]
             known[:, place] = True
     rows, found = np.empty(count, np.int64), np.empty(count)
-    saturation = Saturation(k1, b, average)
+    completed = np.zeros(len(kinds), np.int64)
     for leg in np.argsort(kinds):
         kind = kinds[leg]
         if count - known[leg, :count].sum() > _FEW[kind]:
             count = _drop(docids, parents, least, most, known, count, weights, total, documents)
         start = 0
         for place in range(len(segments)):
-            base, size, vectors = segments[place]
+            base, size, vectors = segments[place, 0], segments[place, 1], segments[place, 2]
             stop, missing = _unknown(docids[:count], known[leg], start, base, size, rows)
             scores, start = found[:missing], stop
             if missing == 0:
@@ -144,7 +140,35 @@ def complete_candidates(
                 known[leg, at] = True
     blends = np.empty(count)
     count = _blended(docids, parents, least, blends, weights, total, DENSE not in kinds)
-    return docids[:count], parents[:count], least[:, :count], blends[:count], _best(blends[:count], parents, documents)
+    best = _best(blends[:count], parents, documents)
+    return candidates, docids[:count], parents[:count], least[:, :count], blends[:count], best, completed
+
+
+@compiled
+def _unite(proposed: NDArray[np.int64], docids: NDArray[np.int64], places: NDArray[np.int64]) -> int:
+    """Writes all docids i64[n], once each and ascending, and i64[m] where each proposal is among them; how many they are."""
+    order = np.argsort(proposed, kind="mergesort")
+    count = 0
+    for at in order:
+        if count == 0 or docids[count - 1] != proposed[at]:
+            docids[count] = proposed[at]
+            count += 1
+        places[at] = count - 1
+    return count
+
+
+@compiled
+def _find_parents(docids: NDArray[np.int64], segments: NDArray[np.int64], parents: NDArray[np.int64]) -> None:
+    """Writes the first passage of each passage's document; docids are ascending."""
+    place = 0
+    for at in range(len(docids)):
+        while place < len(segments) - 1 and docids[at] >= segments[place, 0] + segments[place, 1]:
+            place += 1
+        base, size = segments[place, 0], segments[place, 1]
+        if segments[place, 3]:
+            owners = carray(pointer(segments[place, 3], np.int64), (size,))
+            starts = carray(pointer(segments[place, 4], np.int64), (size + 1,))  # documents are not more
+            parents[at] = starts[owners[docids[at] - base]] + base
 
 
 @compiled
@@ -190,7 +214,7 @@ def _best(blends: NDArray[np.float64], parents: NDArray[np.int64], documents: in
 def _claimed(
     count: int,
     places: NDArray[np.int64],
-    proposed: NDArray[np.float64],
+    given: NDArray[np.float64],
     ends: NDArray[np.int64],
     claims: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -201,7 +225,7 @@ def _claimed(
         bound, floor, slack, exact, silent = claims[leg]
         least[leg], most[leg], known[leg] = floor, max(bound, floor), silent > 0
         for at in range(ends[leg], ends[leg + 1]):
-            place, score = places[at], proposed[at]
+            place, score = places[at], given[at]
             least[leg, place] = score if exact else -np.nextafter(slack - score, np.inf)
             most[leg, place] = score if exact else np.nextafter(score + slack, np.inf)
             known[leg, place] = exact > 0

@@ -57,7 +57,7 @@ def lexical_matches(query: Query, segment: Segment, row: int) -> list[Match]:
     field = segment.fields["lexical"]
     _, numbers, weights = field.gather(np.array([row]))
     own = dict(zip(field.terms[numbers].tolist(), weights.astype(np.float64).tolist(), strict=True))
-    asked = zip(query.tokens.tolist(), query.token_weights.astype(np.float64).tolist(), strict=True)
+    asked = zip(query.tokens.tolist(), query.token_weights.tolist(), strict=True)
     return _sorted([Match(token, weight, own[token]) for token, weight in asked if token in own])
 
 

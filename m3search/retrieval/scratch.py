@@ -29,12 +29,10 @@ class Scratch(NamedTuple):
     """Arrays for a segment of at most b blocks.
 
     Attributes:
-        heads: u32[b].
-        partials: u32[b].
-        values: u32[64 b].
+        chains: u64[b].
+        chained: u64[64 b].
         places: u8[64 b].
-        links: u32[64 b].
-        bounds: u32[b].
+        bounds: u16[b].
         order: i32[b].
         listed: i32[b].
         found: u32[64 b + 1].
@@ -47,12 +45,10 @@ class Scratch(NamedTuple):
         stops: i64[16, q], where they end.
     """
 
-    heads: NDArray[np.uint32]
-    partials: NDArray[np.uint32]
-    values: NDArray[np.uint32]
+    chains: NDArray[np.uint64]
+    chained: NDArray[np.uint64]
     places: NDArray[np.uint8]
-    links: NDArray[np.uint32]
-    bounds: NDArray[np.uint32]
+    bounds: NDArray[np.uint16]
     order: NDArray[np.int32]
     listed: NDArray[np.int32]
     found: NDArray[np.uint32]
@@ -95,12 +91,10 @@ def scratch_for(passages: int, terms: int) -> NDArray[np.int64]:
 def _made(blocks: int, terms: int) -> Scratch:
     passages = blocks * _BLOCK
     return Scratch(
-        heads=np.empty(blocks, np.uint32),
-        partials=np.empty(blocks, np.uint32),
-        values=np.empty(passages, np.uint32),
+        chains=np.empty(blocks, np.uint64),
+        chained=np.empty(passages, np.uint64),
         places=np.empty(passages, np.uint8),
-        links=np.empty(passages, np.uint32),
-        bounds=np.empty(blocks, np.uint32),
+        bounds=np.empty(blocks, np.uint16),
         order=np.empty(blocks, np.int32),
         listed=np.empty(blocks, np.int32),
         found=np.empty(passages + 1, np.uint32),

@@ -124,11 +124,9 @@ def _chains(terms: QueryTerms, postings: BlockArrays, scratch: Scratch) -> Chain
     blocks, count = postings.block_max.shape[1], 0
     for term in range(len(terms.starts)):
         count += len(postings.rare[terms.starts[term] : terms.stops[term]])
-    heads, partials = scratch.heads[:blocks], scratch.partials[:blocks]
-    if count < len(scratch.links):
-        return Chains(heads, partials, scratch.values, scratch.places, scratch.links)
-    values, links = np.empty(count + 1, np.uint32), np.empty(count + 1, np.uint32)
-    return Chains(heads, partials, values, np.empty(count + 1, np.uint8), links)
+    if count < len(scratch.chained):
+        return Chains(scratch.chains[:blocks], scratch.chained, scratch.places)
+    return Chains(scratch.chains[:blocks], np.empty(count + 1, np.uint64), np.empty(count + 1, np.uint8))
 
 
 @borrowing

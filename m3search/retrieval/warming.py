@@ -25,6 +25,7 @@ Say = Callable[[str], None]
 
 _lock = threading.Lock()
 _loaded: set[str] = set()
+_ready: set[frozenset[str]] = set()
 _compiled = False
 
 
@@ -65,14 +66,16 @@ def load_loops(legs: Iterable[str], say: Say | None = None) -> None:
         legs: of the search.
         say: is told if they had to be compiled after all.
     """
-    asked = set(legs)
+    asked = frozenset(legs)
+    if asked in _ready:
+        return
     needed = {name for leg in asked for name in _LOOPS_OF[leg]}
     if "dense" in asked or {"lexical", "bm25"} <= asked:  # what one of these two finds alone has its scores already
         needed.add("joint")
-    if needed <= _loaded:
-        return
-    with _lock, _uncollected():
-        _run(needed, say)
+    if not needed <= _loaded:
+        with _lock, _uncollected():
+            _run(needed, say)
+    _ready.add(asked)
 
 
 @contextlib.contextmanager
@@ -104,9 +107,7 @@ def _compile(cache: LoopCache, say: Say | None) -> None:
         # another process may have compiled while this one waited
         whole = alone and not _loaded and (cache.is_of_these_sources() or _forget())
         if say is not None and not cache.is_warm():
-            say(
-                "m3search compiles its search loops, once for each version of m3search and numba: ten to thirty seconds"
-            )
+            say("m3search compiles its search loops, once for each version of m3search and numba: half a minute or two")
         loops = _run(_LOOPS, say)
         kept = [_kept(loop) for loop in loops]
         if whole and all(kept):
@@ -149,7 +150,7 @@ def _search_loops() -> list[Any]:
     search_field, score_passages, find_tokens = loops
     tokens, weights, scratch = np.empty(0, np.uint32), np.empty(0), scratch_for(1, 1)
     places, numbers = np.empty((0, field_search.WIDTH), np.int64), np.empty((0, 0), np.int64)
-    search_field(places, tokens, numbers, weights, np.empty(0, np.int64), weights, 1, -1, 0.0, 0.0, 1.0, scratch)
+    search_field(places, tokens, numbers, weights, np.empty(0, np.int64), weights, 1, 0.0, 0.0, 1.0, scratch)
     nowhere, passages = np.zeros(field_search.WIDTH, np.int64), np.empty(0, np.uint32)
     score_passages(nowhere, passages, np.empty(0, np.int64), weights, 0.0, 0.0, 1.0)
     find_tokens(nowhere, tokens, np.empty(0, np.int64))
@@ -182,13 +183,11 @@ def _joint_loops() -> list[Any]:
     from m3search.retrieval import joint_loop as joint
 
     whole, numbers, none = np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0)
-    joint.unite(whole, whole, whole)
     joint.complete_candidates(
-        whole, whole, whole, none, np.zeros(1, np.int64), np.empty((0, 5)), whole, none, 1.0, 1, whole, np.empty((0, 0)),
-        np.empty((0, 3), np.int64), none, joint.NOWHERE, np.empty(0, np.uint32), none, joint.NOWHERE, numbers, none, 0.0,
-        0.0, 1.0, 1.0, whole,
+        whole, none, whole, none, whole, none, np.ones(5), 1, whole, np.empty((0, 0)), np.empty((0, 5), np.int64), True, none,
+        joint.NOWHERE, np.empty(0, np.uint32), none, joint.NOWHERE, numbers, none,
     )  # fmt: skip
-    return [joint.unite, joint.complete_candidates]
+    return [joint.complete_candidates]
 
 
 def _build_loops() -> list[Any]:

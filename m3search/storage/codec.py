@@ -67,7 +67,8 @@ def check_ends(ends: NDArray[np.int64], count: int, last: int, where: str) -> No
     Raises:
         CorruptionError: they do not.
     """
-    if len(ends) != count + 1 or ends[0] != 0 or ends[-1] != last or bool((ends[1:] < ends[:-1]).any()):
+    fits = ends.dtype == np.int64 and ends.shape == (count + 1,) and ends[0] == 0 and ends[-1] == last
+    if not fits or bool((ends[1:] < ends[:-1]).any()):
         raise CorruptionError(f"the arrays of {where} do not fit together: restore the index or build it again")
 
 

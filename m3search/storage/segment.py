@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from m3search.storage.directory import Directory
     from m3search.storage.manifest import IndexConfig, SegmentInfo
 
-_MANY = 16
+_MANY = 64
 
 LIVE = "live"
 """The blob of a segment's live documents: packed bits, least significant first; absent while none is deleted."""
@@ -234,7 +234,9 @@ class Segment:
     def ids_of(self, documents: NDArray[np.int64]) -> list[str]:
         """The users' ids of documents i64[n]; many are faster than one by one."""
         if len(documents) < _MANY:
-            return [self.id_of(document) for document in documents.tolist()]
+            stops = self._id_ends[documents + 1].tolist()
+            ids = self._ids.data
+            return [str(ids[s:e], "utf-8") for s, e in zip(self._id_ends[documents].tolist(), stops, strict=True)]
         starts = self._id_ends[documents]
         sizes = self._id_ends[documents + 1] - starts
         encoded = self._ids[_ranges(starts, sizes)].tobytes()

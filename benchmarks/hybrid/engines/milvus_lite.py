@@ -23,6 +23,7 @@ DEPTHS = (10, 50, 100, 200)
 EFFORTS = (32, 128, 512)
 
 _BATCH = 1000
+_PATIENCE = 24 * 3600  # seconds; pymilvus asks again after a few minutes, and is told that the index is there
 _NAME = "documents"
 _FILE = "milvus.db"
 
@@ -79,7 +80,7 @@ class MilvusLite:
         graph = {"M": LINKS, "efConstruction": EF_CONSTRUCTION}
         indexes.add_index("dense", index_type="HNSW", metric_type="IP", params=graph)
         indexes.add_index("lexical", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
-        client.create_index(_NAME, indexes)
+        client.create_index(_NAME, indexes, timeout=_PATIENCE)
         client.load_collection(_NAME)
         client.close()
         _stop(folder)
