@@ -135,7 +135,7 @@ def scratch_at(row: NDArray[np.int64]) -> Scratch:
         carray(pointer(row[0], np.uint64), (row[1],)),
         carray(pointer(row[2], np.uint64), (row[3],)),
         carray(pointer(row[4], np.uint8), (row[5],)),
-        carray(pointer(row[6], np.uint16), (row[7],)),
+        carray(pointer(row[6], np.uint32), (row[7],)),
         carray(pointer(row[8], np.int32), (row[9],)),
         carray(pointer(row[10], np.int32), (row[11],)),
         carray(pointer(row[12], np.uint32), (row[13],)),

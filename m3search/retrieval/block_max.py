@@ -1,8 +1,7 @@
 """Block-max search: a compiled pass over upper bounds, to the few passages of a segment that may be among the best.
 
 Imports numba; `segment_search` calls it. Everything is counted in units of a fixed fraction of the query's largest possible
-score, as u32, so that sums are exact and bounds stay bounds; blocks are bounded in coarser units, as u16, of which twice as
-many are added at a time. The steps of `search_blocks`:
+score, as u32, so that sums are exact and bounds stay bounds. The steps of `search_blocks`:
 
 1. Postings of rare terms are chained block by block, and added up per block: few blocks have two.
 2. A block's bound is that sum, plus what its maxima of the frequent terms can add.
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
     from m3search.retrieval.scratch import Scratch
     from m3search.storage import BlockArrays
 
-_MOST_RARE = np.uint64(2**31)  # no passage has more
-_COARSE = 17  # bits by which a block's bound is shorter: all that a query's terms can add is 2^13 then
-_MOST_COARSE = 0xFFFF
+_MOST_RARE = np.uint64(2**31)  # no passage has more; and with any bound of frequent terms it stays within a u32
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 _FEW_BLOCKS = 1024  # of so few, an eighth (2 ** _FEWER) of the buckets and bins tells enough, and is emptied sooner
@@ -122,24 +119,24 @@ def search_blocks(
     read = _chain_rare(terms, postings.rare, chains)
     threshold = max(_lowered(wanted.reached, wanted), wanted.floor)
     bounds = scratch.bounds[:blocks]
-    count, highest = _bound_blocks(terms, postings, chains.blocks, bounds, threshold >> _COARSE, scratch.listed)
+    count, highest = _bound_blocks(terms, postings, chains.blocks, bounds, threshold, scratch.listed)
     fewer = _FEWER if blocks <= _FEW_BLOCKS else 0
     ends = scratch.bucket_ends[: (BUCKETS >> fewer) + 1]
     bucket_shift = _shift(highest, len(ends) - 1)
     _order_blocks(bounds, scratch.listed[:count], bucket_shift, ends, order)
 
     histogram, block_sums = scratch.histogram[: BINS >> fewer], scratch.block_sums
-    bin_shift = _shift((highest + 1) << _COARSE, len(histogram))
+    bin_shift = _shift(highest, len(histogram))
     histogram[:] = 0
     current, above, kept = 0, 0, 0
     for position in range(count):
         block = np.int64(order[position])
-        if (np.int64(bounds[block]) >> bucket_shift) < (threshold >> (bucket_shift + _COARSE)):
+        if (np.int64(bounds[block]) >> bucket_shift) < (threshold >> bucket_shift):
             break  # all that follow stand in lower buckets
         turn = position % TOGETHER
         if turn == 0:
             _fetch(terms, postings, chains, scratch, position, count)
-        if bounds[block] < threshold >> _COARSE:
+        if bounds[block] < threshold:
             continue
         read += _score_block(terms, postings, chains, scratch, block, turn, block_sums)
         matching = _at_least(block_sums, threshold) & _searched(block, allowed, passages)
@@ -196,34 +193,26 @@ def _bound_blocks(
     terms: QueryTerms,
     postings: BlockArrays,
     chained: NDArray[np.uint64],
-    bounds: NDArray[np.uint16],
+    bounds: NDArray[np.uint32],
     threshold: int,
     listed: NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Fills in what each block's passages have at most, in coarse units, rounded up: all from 0xFFFF on is that.
+    """Fills in what each block's passages have at most, and lists the blocks from `threshold` on: how many, the largest bound.
 
     Some hundred blocks at a time, so that their bounds stay in the nearest cache.
-
-    Returns:
-        How many blocks have `threshold` at least, which are listed; and the largest bound.
     """
     count = 0
-    least = np.uint16(min(max(threshold, 1), _MOST_COARSE))  # what matches has 1 at least
+    least = np.uint32(min(threshold, 0xFFFFFFFF))
     for first in range(0, len(bounds), 512):
         some = bounds[first : first + 512]
         sums = chained[first : first + len(some)]
         for block in range(len(some)):
-            some[block] = np.uint16(((sums[block] >> _HALF) + np.uint64((1 << _COARSE) - 1)) >> np.uint64(_COARSE))
+            some[block] = np.uint32(sums[block] >> _HALF)
         for term in range(len(terms.rows)):
-            # 4 times what 256 quarters of impacts add; the upper half of its product with 64 times a maximum is what that adds
-            units = np.uint32(
-                min(((np.int64(terms.units[term]) * 1024 + (1 << _COARSE) - 1) >> _COARSE) * 4, _MOST_COARSE)
-            )
+            units = terms.units[term] * np.uint32(4)
             maxima = postings.block_max[terms.rows[term], first : first + len(some)]
             for block in range(len(some)):
-                added = np.uint16((units * (np.uint32(maxima[block]) << np.uint32(6))) >> np.uint32(16))
-                added += np.uint16(min(maxima[block], np.uint8(1)))
-                some[block] += min(added, np.uint16(~some[block]))
+                some[block] += units * np.uint32(maxima[block])
         for start in range(0, len(some), 32):
             few = some[start : start + 32]
             matters = False
@@ -233,7 +222,7 @@ def _bound_blocks(
                 for block in range(len(few)):
                     listed[count] = first + start + block
                     count += few[block] >= least
-    highest = np.uint16(0)
+    highest = np.uint32(0)
     for position in range(count):
         highest = max(highest, bounds[listed[position]])
     return count, np.int64(highest)
@@ -241,7 +230,7 @@ def _bound_blocks(
 
 @borrowing
 def _order_blocks(
-    bounds: NDArray[np.uint16],
+    bounds: NDArray[np.uint32],
     listed: NDArray[np.int32],
     shift: int,
     ends: NDArray[np.int32],

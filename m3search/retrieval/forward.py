@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from m3search.retrieval.compiling import borrowing, inlined
+from m3search.retrieval.compiling import borrowing, compiled, inlined
 from m3search.retrieval.intrinsics import float_of, prefetch
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from m3search.retrieval.addresses import Rows
 
-_SHORT = 160
+_FETCHED = 160  # terms
 _ENDS_AHEAD, _ROWS_AHEAD = 16, 8  # passages
 _HALF_BIAS = 112 << 23
 """Between the exponents of f16 and f32."""
@@ -38,7 +38,7 @@ class Saturation(NamedTuple):
     average: float = 1.0
 
 
-@borrowing
+@compiled
 def score_weights(
     passages: NDArray[np.uint32],
     numbers: NDArray[np.uint32],
@@ -55,20 +55,34 @@ def score_weights(
         rows: of the segment.
         scores: f64[n], is filled.
     """
+    _sum_weights(passages, numbers, weights, rows, np.empty(len(numbers), np.int64), scores)
+
+
+@borrowing
+def _sum_weights(
+    passages: NDArray[np.uint32],
+    numbers: NDArray[np.uint32],
+    weights: NDArray[np.float64],
+    rows: Rows,
+    places: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
     _fetch_first(passages, rows)
     for position in range(len(passages)):
         _fetch_ahead(passages, position, rows)
         start, stop = rows.ends[passages[position]], rows.ends[passages[position] + 1]
         row = rows.terms[start:stop]
         total = 0.0
-        for term in range(len(numbers)):
-            place = _at_or_after(row, numbers[term])
-            if place < len(row) and row[place] == numbers[term]:
-                total += weights[term] * _weight(rows, start + place)
+        if len(row):
+            _find(numbers, row, places)
+            for term in range(len(numbers)):
+                place = places[term]
+                weight = _weight(rows, start + place) if row[place] == numbers[term] else 0.0
+                total += weights[term] * weight  # to add 0 changes no bit
         scores[position] = total
 
 
-@borrowing
+@compiled
 def score_frequencies(
     passages: NDArray[np.uint32],
     numbers: NDArray[np.uint32],
@@ -87,6 +101,19 @@ def score_frequencies(
         saturation: of BM25.
         scores: f64[n], is filled.
     """
+    _sum_frequencies(passages, numbers, weights, rows, saturation, np.empty(len(numbers), np.int64), scores)
+
+
+@borrowing
+def _sum_frequencies(
+    passages: NDArray[np.uint32],
+    numbers: NDArray[np.uint32],
+    weights: NDArray[np.float64],
+    rows: Rows,
+    saturation: Saturation,
+    places: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
     k1, b, average = saturation
     _fetch_first(passages, rows)
     for position in range(len(passages)):
@@ -96,11 +123,12 @@ def score_frequencies(
         row = rows.terms[start:stop]
         norm = k1 * (1 - b + b * (np.float64(rows.lengths[passage]) / average))
         total = 0.0
-        for term in range(len(numbers)):
-            place = _at_or_after(row, numbers[term])
-            if place < len(row) and row[place] == numbers[term]:
-                frequency = _frequency(rows, start + place)
-                total += weights[term] * (frequency / (frequency + norm))
+        if len(row):
+            _find(numbers, row, places)
+            for term in range(len(numbers)):
+                if row[places[term]] == numbers[term]:
+                    frequency = _frequency(rows, start + places[term])
+                    total += weights[term] * (frequency / (frequency + norm))
         scores[position] = total
 
 
@@ -123,7 +151,7 @@ def _fetch_ahead(passages: NDArray[np.uint32], position: int, rows: Rows) -> Non
 
 @inlined
 def _fetch_row(passage: int, rows: Rows) -> None:
-    start, stop = rows.ends[passage], min(rows.ends[passage + 1], rows.ends[passage] + _SHORT)
+    start, stop = rows.ends[passage], min(rows.ends[passage + 1], rows.ends[passage] + _FETCHED)
     for place in range(start, stop, 16):  # a cache line of term numbers, half a line or a whole one of values
         prefetch(rows.terms, place)
         if len(rows.halves):
@@ -135,21 +163,20 @@ def _fetch_row(passage: int, rows: Rows) -> None:
 
 
 @inlined
-def _at_or_after(row: NDArray[np.uint32], term: int) -> int:
-    """The first place whose term is not below `term`."""
-    if len(row) <= _SHORT:  # counting takes a few wide instructions, and nothing is guessed wrong
-        below = np.uint32(0)
-        for place in range(len(row)):
-            below += np.uint32(row[place] < term)
-        return np.int64(below)
-    start, stop = 0, len(row)
-    while start < stop:
-        middle = (start + stop) >> 1
-        if row[middle] < term:
-            start = middle + 1
-        else:
-            stop = middle
-    return start
+def _find(numbers: NDArray[np.uint32], row: NDArray[np.uint32], places: NDArray[np.int64]) -> None:
+    """Writes where in a row, which is not empty, each term stands: the last place whose term is not above it, or the first.
+
+    All terms go on by halves together, and no branch depends on what was read: none waits for another, or is guessed wrong.
+    """
+    for term in range(len(numbers)):
+        places[term] = 0
+    count = len(row)
+    while count > 1:
+        half = count >> 1
+        for term in range(len(numbers)):
+            ahead = places[term] + half
+            places[term] = ahead if row[ahead] <= numbers[term] else places[term]
+        count -= half
 
 
 @inlined

@@ -32,7 +32,7 @@ class Scratch(NamedTuple):
         chains: u64[b].
         chained: u64[64 b].
         places: u8[64 b].
-        bounds: u16[b].
+        bounds: u32[b].
         order: i32[b].
         listed: i32[b].
         found: u32[64 b + 1].
@@ -48,7 +48,7 @@ class Scratch(NamedTuple):
     chains: NDArray[np.uint64]
     chained: NDArray[np.uint64]
     places: NDArray[np.uint8]
-    bounds: NDArray[np.uint16]
+    bounds: NDArray[np.uint32]
     order: NDArray[np.int32]
     listed: NDArray[np.int32]
     found: NDArray[np.uint32]
@@ -94,7 +94,7 @@ def _made(blocks: int, terms: int) -> Scratch:
         chains=np.empty(blocks, np.uint64),
         chained=np.empty(passages, np.uint64),
         places=np.empty(passages, np.uint8),
-        bounds=np.empty(blocks, np.uint16),
+        bounds=np.empty(blocks, np.uint32),
         order=np.empty(blocks, np.int32),
         listed=np.empty(blocks, np.int32),
         found=np.empty(passages + 1, np.uint32),
