@@ -25,7 +25,7 @@ from hybrid.frontier import frontier
 from hybrid.memory import measured
 from hybrid.store import built
 
-_FEWER = ((0.05, 30), (0.005, 100))
+_FEWER = ((0.25, 10), (0.05, 30), (0.005, 100))
 """An engine that takes longer than so many seconds is asked so many queries, so that it does not take most of the day."""
 
 
