@@ -52,6 +52,7 @@ def test_every_link_leads_somewhere(page):
         ("README.md", "quality", "quality.md"),
         ("README.md", "lexical", "lexical-brief.md"),
         ("docs/long-documents.md", "long-documents", "long-documents.md"),
+        ("docs/planner.md", "hybrid", "hybrid-brief.md"),
     ],
 )
 def test_a_page_shows_the_committed_figures(page, mark, results):
